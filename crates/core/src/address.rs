@@ -1,0 +1,58 @@
+//! Where a connection comes from, or a port stands.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+/// The address of one end of a connection, or of a listening port.
+///
+/// ```
+/// use ropewalk_core::Address;
+///
+/// let address = Address::Tcp("192.0.2.7:80".parse().unwrap());
+/// assert_eq!(address.to_string(), "192.0.2.7:80");
+/// assert_eq!(address.port(), Some(80));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Address {
+    /// A host and a port.
+    Tcp(SocketAddr),
+    /// A path in the file system; `None` for an end that is not bound to one, as most Unix
+    /// clients are.
+    Unix(Option<Arc<Path>>),
+}
+
+impl Address {
+    /// The port number, if this is a TCP address.
+    #[must_use]
+    pub fn port(&self) -> Option<u16> {
+        self.socket_addr().map(|address| address.port())
+    }
+
+    /// The IP address and port, if this is a TCP address.
+    #[must_use]
+    pub fn socket_addr(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(address) => Some(*address),
+            Self::Unix(_) => None,
+        }
+    }
+}
+
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Self {
+        Self::Tcp(address)
+    }
+}
+
+/// As `host:port`, or `unix:path`.
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(Some(path)) => write!(f, "unix:{}", path.display()),
+            Self::Unix(None) => f.write_str("unix:"),
+        }
+    }
+}

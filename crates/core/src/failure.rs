@@ -1,0 +1,247 @@
+//! What went wrong, where it was noticed, and why.
+//!
+//! A [`Failure`] carries any error across an asynchronous border, the way an exception crosses a
+//! function call. It adds the place where the error was caught, the contexts that it passed
+//! through, and a backtrace when backtraces are enabled (`RUST_BACKTRACE=1`). It is one pointer
+//! wide and cheap to clone, so that one failure can be told to many.
+
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::borrow::Cow;
+use std::error::Error;
+use std::fmt;
+use std::panic::Location;
+use std::sync::Arc;
+
+/// An error on its way to whoever handles it.
+///
+/// Made from any error by `?`, `.into()` or [`Failure::new`]; from words by [`Failure::msg`].
+///
+/// ```
+/// use ropewalk_core::Failure;
+///
+/// fn parse(text: &str) -> Result<u16, Failure> {
+///     Ok(text.parse::<u16>()?)
+/// }
+///
+/// let failure = parse("many").unwrap_err().context("reading the port");
+/// assert!(failure.check::<std::num::ParseIntError>().is_some());
+/// assert_eq!(failure.to_string(), "reading the port: invalid digit found in string");
+/// ```
+#[derive(Clone)]
+pub struct Failure {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    cause: Cause,
+    location: &'static Location<'static>,
+    backtrace: Option<Backtrace>,
+}
+
+enum Cause {
+    Error(Box<dyn Error + Send + Sync>),
+    Message(Cow<'static, str>),
+    Context(Cow<'static, str>, Failure),
+}
+
+impl Failure {
+    /// Wraps `error`, and notes the caller's place.
+    #[track_caller]
+    pub fn new<E>(error: E) -> Self
+    where
+        E: Into<Box<dyn Error + Send + Sync>>,
+    {
+        Self::from_cause(Cause::Error(error.into()))
+    }
+
+    /// A failure that is only a sentence, for when no type needs to be told apart from others.
+    #[track_caller]
+    pub fn msg(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::from_cause(Cause::Message(message.into()))
+    }
+
+    /// Says what was being done when this happened. The failure itself becomes the cause.
+    #[track_caller]
+    #[must_use]
+    pub fn context(self, doing: impl Into<Cow<'static, str>>) -> Self {
+        let location = Location::caller();
+        Self {
+            inner: Arc::new(Inner {
+                cause: Cause::Context(doing.into(), self),
+                location,
+                backtrace: None,
+            }),
+        }
+    }
+
+    #[track_caller]
+    fn from_cause(cause: Cause) -> Self {
+        // `capture` looks at the environment once per process and costs a load when disabled.
+        let backtrace = Backtrace::capture();
+        let backtrace = (backtrace.status() == BacktraceStatus::Captured).then_some(backtrace);
+        Self {
+            inner: Arc::new(Inner {
+                cause,
+                location: Location::caller(),
+                backtrace,
+            }),
+        }
+    }
+
+    /// The error of type `E` in this failure, looked for through contexts and causes.
+    #[must_use]
+    pub fn check<E: Error + 'static>(&self) -> Option<&E> {
+        let mut next = self.source_error();
+        while let Some(error) = next {
+            if let Some(found) = error.downcast_ref::<E>() {
+                return Some(found);
+            }
+            next = error.source();
+        }
+        None
+    }
+
+    /// The error of type `E`, or this failure again, to be passed on with `?`.
+    ///
+    /// # Errors
+    /// The failure itself, when it holds no `E`.
+    ///
+    /// ```
+    /// # use ropewalk_core::Failure;
+    /// # use std::num::ParseIntError;
+    /// fn recover(failure: Failure) -> Result<u16, Failure> {
+    ///     let error = failure.trap::<ParseIntError>()?;
+    ///     assert_eq!(error.kind(), &std::num::IntErrorKind::Empty);
+    ///     Ok(80)
+    /// }
+    /// let failure = "".parse::<u16>().unwrap_err().into();
+    /// assert_eq!(recover(failure).unwrap(), 80);
+    /// assert!(recover(Failure::msg("something else")).is_err());
+    /// ```
+    pub fn trap<E: Error + 'static>(&self) -> Result<&E, Self> {
+        self.check::<E>().ok_or_else(|| self.clone())
+    }
+
+    /// Where the innermost failure was made.
+    #[must_use]
+    pub fn location(&self) -> &'static Location<'static> {
+        match &self.inner.cause {
+            Cause::Context(_, failure) => failure.location(),
+            _ => self.inner.location,
+        }
+    }
+
+    /// The backtrace of the place where it was made, if backtraces are enabled.
+    #[must_use]
+    pub fn backtrace(&self) -> Option<&Backtrace> {
+        match &self.inner.cause {
+            Cause::Context(_, failure) => failure.backtrace(),
+            _ => self.inner.backtrace.as_ref(),
+        }
+    }
+
+    fn source_error(&self) -> Option<&(dyn Error + 'static)> {
+        match &self.inner.cause {
+            Cause::Error(error) => Some(&**error),
+            Cause::Message(_) => None,
+            Cause::Context(_, failure) => failure.source_error(),
+        }
+    }
+}
+
+/// Any error becomes a failure by `?`. (So a `Failure` is not itself an `Error`: the two would
+/// overlap.)
+impl<E: Error + Send + Sync + 'static> From<E> for Failure {
+    #[track_caller]
+    fn from(error: E) -> Self {
+        Self::new(error)
+    }
+}
+
+/// On one line: the contexts, then the error and its causes.
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.inner.cause {
+            Cause::Message(message) => f.write_str(message),
+            Cause::Context(doing, failure) => write!(f, "{doing}: {failure}"),
+            Cause::Error(error) => {
+                write!(f, "{error}")?;
+                let mut source = error.source();
+                while let Some(error) = source {
+                    write!(f, ": {error}")?;
+                    source = error.source();
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// As [`Display`](fmt::Display), with the place and the backtrace.
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self} (at {})", self.location())?;
+        match self.backtrace() {
+            Some(backtrace) => write!(f, "\n{backtrace}"),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+
+    #[derive(Debug)]
+    struct Outer(io::Error);
+    impl fmt::Display for Outer {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("outer")
+        }
+    }
+    impl Error for Outer {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            Some(&self.0)
+        }
+    }
+
+    fn outer() -> Failure {
+        Outer(io::Error::other("inner")).into()
+    }
+
+    #[test]
+    fn check_finds_causes_behind_contexts() {
+        let failure = outer().context("first").context("second");
+        assert!(failure.check::<Outer>().is_some());
+        assert!(failure.check::<io::Error>().is_some());
+        assert!(failure.check::<fmt::Error>().is_none());
+    }
+
+    #[test]
+    fn display_reads_from_the_outside_in() {
+        let failure = outer().context("saving");
+        assert_eq!(failure.to_string(), "saving: outer: inner");
+    }
+
+    #[test]
+    fn the_location_is_where_the_failure_was_made_not_where_it_passed_through() {
+        let line = line!() + 1;
+        let failure = Failure::msg("lost").context("later");
+        assert_eq!(failure.location().line(), line);
+        assert!(format!("{failure:?}").contains("failure.rs"));
+    }
+
+    #[test]
+    fn trap_returns_the_same_failure_when_it_does_not_match() {
+        let failure = outer();
+        let passed_on = failure.trap::<fmt::Error>().unwrap_err();
+        assert!(Arc::ptr_eq(&failure.inner, &passed_on.inner));
+    }
+
+    #[test]
+    fn one_failure_can_be_sent_to_other_threads() {
+        fn assert_send_sync<T: Send + Sync>() {}
+        assert_send_sync::<Failure>();
+    }
+}

@@ -1,0 +1,82 @@
+//! What a reactor offers to protocols, whichever reactor it is.
+//!
+//! Protocol crates use these traits and never a reactor itself, so that they run on the poll
+//! driver, in a simulation and on the doubles of [`testing`](crate::testing) alike. All of it is
+//! for the thread of the loop: none of these is `Send`.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::endpoint::{ClientEndpoint, ServerEndpoint};
+use crate::{Address, ConnectError, Connection, Deferred, DelayedCall, Factory, ListenError, Task};
+
+/// Time and timers.
+pub trait ReactorTime {
+    /// The time of this turn: monotonic, read once when the turn began.
+    fn now(&self) -> Instant;
+
+    /// The time of day, for dates that people or other programs read. It may jump.
+    fn wall_clock(&self) -> SystemTime;
+
+    /// Runs `call` once, on the loop, when `delay` has passed and never before.
+    fn call_later(&self, delay: Duration, call: Box<dyn FnOnce()>) -> DelayedCall;
+}
+
+/// Futures that run on the loop's thread.
+pub trait ReactorTasks {
+    /// Starts `future`; it is first polled later in this turn. Dropping the [`Task`] lets it go
+    /// on, [`Task::cancel`] ends it.
+    fn spawn(&self, future: Pin<Box<dyn Future<Output = ()>>>) -> Task;
+}
+
+/// Connections in and out.
+pub trait ReactorNet {
+    /// Listens at `endpoint`, with `factory` building a protocol for each connection.
+    ///
+    /// # Errors
+    /// What the operating system refused, with the endpoint that it refused.
+    fn listen(
+        &self,
+        endpoint: &ServerEndpoint,
+        factory: Rc<dyn Factory>,
+    ) -> Result<Port, ListenError>;
+
+    /// Connects to `endpoint`. The Deferred fires when the protocol that `factory` built has had
+    /// its `connection_made`, or fails with a [`ConnectError`].
+    fn connect(&self, endpoint: &ClientEndpoint, factory: Rc<dyn Factory>) -> Deferred<Connection>;
+}
+
+/// All that a protocol may ask of the loop that runs it.
+pub trait ReactorCore: ReactorTime + ReactorTasks + ReactorNet {}
+
+impl<R: ReactorTime + ReactorTasks + ReactorNet> ReactorCore for R {}
+
+/// A listening port. Dropping it changes nothing; it listens until it is told to stop, or the
+/// reactor ends.
+#[derive(Clone)]
+pub struct Port {
+    address: Address,
+    stop: Rc<dyn Fn()>,
+}
+
+impl Port {
+    /// For those who implement a reactor: a port at `address`, which `stop` closes. `stop` may
+    /// be called more than once.
+    #[must_use]
+    pub fn new(address: Address, stop: Rc<dyn Fn()>) -> Self {
+        Self { address, stop }
+    }
+
+    /// Where it listens, with the real port number where 0 was asked for.
+    #[must_use]
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Stops accepting, and closes the listening socket. Connections that were accepted live on.
+    pub fn stop_listening(&self) {
+        (self.stop)();
+    }
+}
