@@ -1,0 +1,64 @@
+//! The endpoint language: where to listen and where to connect, as one line of text.
+//!
+//! The same string works in code, in the command and in a configuration file. This module turns
+//! it into typed values and back, and does nothing else: opening what an endpoint names is for
+//! the reactor.
+//!
+//! ```text
+//! kind:argument…[:key=value]…
+//! ```
+//!
+//! | a server endpoint | listens |
+//! |---|---|
+//! | `tcp:8080` | on port 8080 of all interfaces, IPv6 and IPv4 |
+//! | `tcp:8080:interface=127.0.0.1` | on port 8080 of one interface |
+//! | `tcp:0:interface=[::1]` | on a free port, which the system chooses |
+//! | `unix:/run/app.sock:mode=660` | on a socket in the file system |
+//!
+//! | a client endpoint | connects |
+//! |---|---|
+//! | `tcp:example.com:80` | to a host by its name |
+//! | `tcp:[2001:db8::1]:80:timeout=5s` | to an IPv6 address, within 5 seconds |
+//! | `unix:/run/app.sock` | to a socket in the file system |
+//!
+//! # Grammar
+//! - Colons part the text into fields. The first field is the kind.
+//! - A field with an equals sign is an option, `key=value`, split at the first one. Any other
+//!   field is an argument; the kind says how many there are and what they mean.
+//! - A backslash takes the next character as it is: `\:`, `\=`, `\\`.
+//! - Where an argument or a value begins with `[`, colons and equals signs up to the next `]`
+//!   are part of it, so that IPv6 addresses need no backslashes.
+//!
+//! # Values
+//! - Switches are `yes` or `no`.
+//! - Durations are a whole number and a unit: `500ms`, `30s`, `5m`, `1h` (also `us` and `ns`).
+//! - Sizes are a number of bytes, or of KiB, MiB or GiB: `65536`, `64k`, `1m`, `1g`.
+//!
+//! # Errors
+//! Each [`EndpointError`] points at the column that it is about:
+//!
+//! ```
+//! use ropewalk_core::endpoint::ServerEndpoint;
+//!
+//! let error = "tcp:80:backlgo=5".parse::<ServerEndpoint>().unwrap_err();
+//! assert_eq!(error.column(), 8);
+//! assert_eq!(
+//!     error.diagram(),
+//!     "tcp:80:backlgo=5\n       \
+//!      ^ column 8: `backlgo` is not an option of `tcp`; did you mean `backlog`?",
+//! );
+//! ```
+
+mod client;
+mod description;
+mod error;
+mod form;
+mod server;
+mod socket;
+mod value;
+
+pub use client::{ClientEndpoint, DEFAULT_CONNECT_TIMEOUT, Host, TcpConnect, UnixConnect};
+pub use description::{Description, Field, Word};
+pub use error::EndpointError;
+pub use server::{DEFAULT_BACKLOG, ServerEndpoint, TcpListen, UnixListen};
+pub use socket::SocketOptions;
