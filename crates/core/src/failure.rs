@@ -51,7 +51,10 @@ impl Failure {
     where
         E: Into<Box<dyn Error + Send + Sync>>,
     {
-        Self::from_cause(Cause::Error(error.into()))
+        match error.into().downcast::<Boxed>() {
+            Ok(boxed) => boxed.0,
+            Err(error) => Self::from_cause(Cause::Error(error)),
+        }
     }
 
     /// A failure that is only a sentence, for when no type needs to be told apart from others.
@@ -158,6 +161,26 @@ impl<E: Error + Send + Sync + 'static> From<E> for Failure {
     }
 }
 
+/// For those who take any error by `Box<dyn Error>`, as `tower` does. The failure is found again
+/// when the box is made into a [`Failure`].
+impl From<Failure> for Box<dyn Error + Send + Sync> {
+    fn from(failure: Failure) -> Self {
+        Box::new(Boxed(failure))
+    }
+}
+
+/// A failure as an `Error`.
+#[derive(Debug)]
+struct Boxed(Failure);
+
+impl fmt::Display for Boxed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Error for Boxed {}
+
 /// On one line: the contexts, then the error and its causes.
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -237,6 +260,13 @@ mod tests {
         let failure = outer();
         let passed_on = failure.trap::<fmt::Error>().unwrap_err();
         assert!(Arc::ptr_eq(&failure.inner, &passed_on.inner));
+    }
+
+    #[test]
+    fn a_failure_comes_out_of_a_boxed_error_as_it_went_in() {
+        let boxed: Box<dyn Error + Send + Sync> = outer().context("saving").into();
+        assert_eq!(boxed.to_string(), "saving: outer: inner");
+        assert!(Failure::new(boxed).check::<Outer>().is_some());
     }
 
     #[test]

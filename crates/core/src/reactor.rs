@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::endpoint::{ClientEndpoint, ServerEndpoint};
-use crate::{Address, ConnectError, Connection, Deferred, DelayedCall, Factory, ListenError, Task};
+use crate::{Address, Connection, Deferred, DelayedCall, Factory, ListenError, Task};
 
 /// Time and timers.
 pub trait ReactorTime {
@@ -44,7 +44,7 @@ pub trait ReactorNet {
     ) -> Result<Port, ListenError>;
 
     /// Connects to `endpoint`. The Deferred fires when the protocol that `factory` built has had
-    /// its `connection_made`, or fails with a [`ConnectError`].
+    /// its `connection_made`, or fails with a [`ConnectError`](crate::ConnectError).
     fn connect(&self, endpoint: &ClientEndpoint, factory: Rc<dyn Factory>) -> Deferred<Connection>;
 }
 

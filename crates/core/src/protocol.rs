@@ -1,0 +1,121 @@
+//! What a program says about its connections: [`Protocol`] and [`Factory`].
+
+use std::any::Any;
+
+use crate::layer::Layer;
+use crate::{Address, ConnectionLimits, Failure, Transport};
+
+/// What happens on one connection, told to one object.
+///
+/// The order is a promise: `connection_made` comes first and once, `connection_lost` last and
+/// once, and nothing after it, whatever fails. (A connection whose layers never became ready, a
+/// failed TLS handshake say, gets neither.) While one of these runs, nothing else runs on this
+/// connection. A panic in one ends the connection with a [`Panicked`](crate::Panicked) failure,
+/// and no other.
+///
+/// ```
+/// use ropewalk_core::{Protocol, Transport, testing::StringTransport};
+///
+/// struct Echo;
+///
+/// impl Protocol for Echo {
+///     fn data_received(&mut self, transport: &mut Transport, data: &[u8]) {
+///         transport.write(data);
+///     }
+/// }
+///
+/// let mut transport = StringTransport::new();
+/// Echo.data_received(&mut transport, b"hello");
+/// assert_eq!(transport.value(), b"hello");
+/// ```
+pub trait Protocol: Any {
+    /// The connection is up.
+    fn connection_made(&mut self, transport: &mut Transport) {
+        let _ = transport;
+    }
+
+    /// Bytes have come: as many as the network gave, split anywhere. They are the loop's, for
+    /// the length of this call. None come after [`Transport::lose_connection`], nor, until they
+    /// are asked for again, after [`Transport::pause_producing`].
+    fn data_received(&mut self, transport: &mut Transport, data: &[u8]);
+
+    /// The peer has said that it will send no more; it may still read. Unless told otherwise,
+    /// the connection is closed when all that was written is sent.
+    fn read_closed(&mut self, transport: &mut Transport) {
+        transport.lose_connection();
+    }
+
+    /// More is unsent than [`ConnectionLimits::high_water`]: write no more until
+    /// [`write_resumed`](Self::write_resumed).
+    fn write_paused(&mut self, transport: &mut Transport) {
+        let _ = transport;
+    }
+
+    /// No more is unsent than [`ConnectionLimits::low_water`]: writing may go on.
+    fn write_resumed(&mut self, transport: &mut Transport) {
+        let _ = transport;
+    }
+
+    /// The time set by [`Transport::set_timeout`] has passed. Unless told otherwise, the
+    /// connection is aborted with [`TimedOut`](crate::TimedOut).
+    fn timeout_connection(&mut self, transport: &mut Transport) {
+        transport.abort_with(crate::TimedOut.into());
+    }
+
+    /// The program is shutting down: finish what is being done and close. It is told to
+    /// accepted connections only. Unless told otherwise, the connection is closed when all that
+    /// was written is sent.
+    fn drain(&mut self, transport: &mut Transport) {
+        transport.lose_connection();
+    }
+
+    /// The connection is gone. `reason` is a [`ConnectionDone`](crate::ConnectionDone) after a
+    /// clean end, and otherwise tells what went wrong.
+    fn connection_lost(&mut self, reason: Failure) {
+        let _ = reason;
+    }
+}
+
+/// Builds a protocol for each connection, and holds what the connections share.
+///
+/// Any closure from the peer's address to a protocol is a factory.
+///
+/// ```
+/// # use ropewalk_core::{Address, Factory, Protocol, Transport};
+/// # struct Echo;
+/// # impl Protocol for Echo { fn data_received(&mut self, t: &mut Transport, d: &[u8]) { t.write(d) } }
+/// let factory = |_peer: &Address| Echo;
+/// assert!(factory.build_protocol(&Address::Unix(None)).is_some());
+/// ```
+pub trait Factory: 'static {
+    /// The protocol for a connection with `peer`, or `None` to refuse it.
+    fn build_protocol(&self, peer: &Address) -> Option<Box<dyn Protocol>>;
+
+    /// The layers between the wire and the protocol, the one nearest to the wire first. None,
+    /// unless told otherwise.
+    fn build_layers(&self, peer: &Address) -> Vec<Box<dyn Layer>> {
+        let _ = peer;
+        Vec::new()
+    }
+
+    /// The bounds for this factory's connections, asked for once for each port.
+    fn limits(&self) -> ConnectionLimits {
+        ConnectionLimits::default()
+    }
+
+    /// A port listens with this factory. A factory on several ports hears it for each.
+    fn start_factory(&self) {}
+
+    /// A port with this factory has stopped listening. Connections may still be open.
+    fn stop_factory(&self) {}
+}
+
+impl<F, P> Factory for F
+where
+    F: Fn(&Address) -> P + 'static,
+    P: Protocol,
+{
+    fn build_protocol(&self, peer: &Address) -> Option<Box<dyn Protocol>> {
+        Some(Box::new(self(peer)))
+    }
+}

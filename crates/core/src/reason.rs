@@ -1,0 +1,288 @@
+//! Why a connection ended, could not be made, or could not be listened for.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+/// The connection was closed cleanly: by this side, or by both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectionDone;
+
+impl fmt::Display for ConnectionDone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the connection was closed cleanly")
+    }
+}
+
+impl Error for ConnectionDone {}
+
+/// The connection broke: the peer reset it, or the network failed.
+#[derive(Debug)]
+pub struct ConnectionLost(pub io::Error);
+
+impl fmt::Display for ConnectionLost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the connection was lost")
+    }
+}
+
+impl Error for ConnectionLost {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.0)
+    }
+}
+
+/// This side ended the connection at once, without sending what was unsent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectionAborted;
+
+impl fmt::Display for ConnectionAborted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the connection was aborted by this side")
+    }
+}
+
+impl Error for ConnectionAborted {}
+
+/// Nothing happened for as long as [`Transport::set_timeout`](crate::Transport::set_timeout)
+/// allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimedOut;
+
+impl fmt::Display for TimedOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the connection timed out")
+    }
+}
+
+impl Error for TimedOut {}
+
+/// More was written than [`ConnectionLimits::write_limit`](crate::ConnectionLimits::write_limit)
+/// allows to hold for a peer that does not read it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WriteBufferFull {
+    /// The limit that was passed, in bytes.
+    pub limit: usize,
+}
+
+impl fmt::Display for WriteBufferFull {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "over {} bytes were unsent; wait for write_resumed, or raise ConnectionLimits::write_limit",
+            self.limit
+        )
+    }
+}
+
+impl Error for WriteBufferFull {}
+
+/// The peer took nothing for longer than
+/// [`ConnectionLimits::write_stall`](crate::ConnectionLimits::write_stall).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WriteStalled {
+    /// The limit that was passed.
+    pub after: Duration,
+}
+
+impl fmt::Display for WriteStalled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the peer took nothing for {:?}", self.after)
+    }
+}
+
+impl Error for WriteStalled {}
+
+/// A callback panicked. The connection that it served was aborted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Panicked {
+    /// The callback that panicked.
+    pub callback: &'static str,
+    /// What the panic said, if it was text.
+    pub message: String,
+}
+
+impl Panicked {
+    /// From what `catch_unwind` returned for `callback`.
+    #[must_use]
+    pub fn new(callback: &'static str, payload: &(dyn std::any::Any + Send)) -> Self {
+        let message = payload
+            .downcast_ref::<&str>()
+            .map(|text| (*text).to_owned())
+            .or_else(|| payload.downcast_ref::<String>().cloned())
+            .unwrap_or_else(|| "(a panic without a message)".to_owned());
+        Self { callback, message }
+    }
+}
+
+impl fmt::Display for Panicked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} panicked: {}", self.callback, self.message)
+    }
+}
+
+impl Error for Panicked {}
+
+/// Why an endpoint cannot be listened at.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ListenError {
+    /// Another socket has the port or path.
+    AddressInUse {
+        /// The endpoint, as text.
+        endpoint: String,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// This machine has no such address.
+    AddressNotAvailable {
+        /// The endpoint, as text.
+        endpoint: String,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The process may not use this port or path.
+    PermissionDenied {
+        /// The endpoint, as text.
+        endpoint: String,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// Anything else that the operating system said.
+    Io {
+        /// The endpoint, as text.
+        endpoint: String,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The reactor has ended.
+    ReactorStopped,
+}
+
+impl ListenError {
+    /// What `source` means for listening at `endpoint`.
+    #[must_use]
+    pub fn from_io(endpoint: impl fmt::Display, source: io::Error) -> Self {
+        let endpoint = endpoint.to_string();
+        match source.kind() {
+            io::ErrorKind::AddrInUse => Self::AddressInUse { endpoint, source },
+            io::ErrorKind::AddrNotAvailable => Self::AddressNotAvailable { endpoint, source },
+            io::ErrorKind::PermissionDenied => Self::PermissionDenied { endpoint, source },
+            _ => Self::Io { endpoint, source },
+        }
+    }
+}
+
+impl fmt::Display for ListenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AddressInUse { endpoint, .. } => write!(
+                f,
+                "cannot listen on {endpoint}: it is in use; choose another, or stop the program that has it"
+            ),
+            Self::AddressNotAvailable { endpoint, .. } => write!(
+                f,
+                "cannot listen on {endpoint}: this machine has no such address; choose one of its own"
+            ),
+            Self::PermissionDenied { endpoint, .. } => write!(
+                f,
+                "cannot listen on {endpoint}: permission denied; choose a port of 1024 or above or a path that may be written to"
+            ),
+            Self::Io { endpoint, source } => write!(f, "cannot listen on {endpoint}: {source}"),
+            Self::ReactorStopped => f.write_str("cannot listen: the reactor has ended"),
+        }
+    }
+}
+
+impl Error for ListenError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::AddressInUse { source, .. }
+            | Self::AddressNotAvailable { source, .. }
+            | Self::PermissionDenied { source, .. } => Some(source),
+            // `Io` says its source in its own message.
+            Self::Io { .. } | Self::ReactorStopped => None,
+        }
+    }
+}
+
+/// Why a connection could not be made.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// Nothing listens there.
+    Refused {
+        /// The endpoint, as text.
+        endpoint: String,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The endpoint did not answer in time.
+    TimedOut {
+        /// The endpoint, as text.
+        endpoint: String,
+        /// How long was waited.
+        after: Duration,
+    },
+    /// The host name has no address, or could not be looked up.
+    NameNotFound {
+        /// The endpoint, as text.
+        endpoint: String,
+        /// What the resolver said.
+        source: io::Error,
+    },
+    /// Anything else that the operating system said.
+    Io {
+        /// The endpoint, as text.
+        endpoint: String,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The factory returned no protocol.
+    FactoryRefused,
+    /// The reactor has ended.
+    ReactorStopped,
+}
+
+impl ConnectError {
+    /// What `source` means for connecting to `endpoint`.
+    #[must_use]
+    pub fn from_io(endpoint: impl fmt::Display, source: io::Error) -> Self {
+        let endpoint = endpoint.to_string();
+        match source.kind() {
+            io::ErrorKind::ConnectionRefused => Self::Refused { endpoint, source },
+            _ => Self::Io { endpoint, source },
+        }
+    }
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused { endpoint, .. } => write!(
+                f,
+                "cannot connect to {endpoint}: refused; is the server running?"
+            ),
+            Self::TimedOut { endpoint, after } => {
+                write!(f, "cannot connect to {endpoint}: no answer in {after:?}")
+            }
+            Self::NameNotFound { endpoint, source } => write!(
+                f,
+                "cannot connect to {endpoint}: the name was not found ({source})"
+            ),
+            Self::Io { endpoint, source } => write!(f, "cannot connect to {endpoint}: {source}"),
+            Self::FactoryRefused => f.write_str("cannot connect: the factory built no protocol"),
+            Self::ReactorStopped => f.write_str("cannot connect: the reactor has ended"),
+        }
+    }
+}
+
+impl Error for ConnectError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Refused { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}

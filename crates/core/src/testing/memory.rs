@@ -1,0 +1,511 @@
+//! A reactor in memory: channels joined in pairs, time by hand, no thread and no system call.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, VecDeque};
+use std::future::Future;
+use std::io;
+use std::ops::Deref;
+use std::pin::Pin;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::Clock;
+use crate::endpoint::{ClientEndpoint, ServerEndpoint};
+use crate::{
+    Address, Channel, ConnectError, Connection, ConnectionId, Deferred, DelayedCall, Factory,
+    ListenError, LoopContext, OutputQueue, Port, Protocol, ReactorCore, ReactorNet, ReactorTasks,
+    ReactorTime, SendStatus, Step, Task, Tasks,
+};
+
+/// A reactor for tests: what is written on one end of a connection is received on the other, when
+/// [`run`](Self::run) is called. Connections keep all the promises that they keep on a real
+/// reactor, since the same [`Channel`] is at work.
+///
+/// ```
+/// use ropewalk_core::testing::MemoryReactor;
+/// use ropewalk_core::{Address, Protocol, Transport};
+/// use std::rc::Rc;
+///
+/// struct Shout;
+/// impl Protocol for Shout {
+///     fn data_received(&mut self, transport: &mut Transport, data: &[u8]) {
+///         transport.write(&data.to_ascii_uppercase());
+///         transport.lose_connection();
+///     }
+/// }
+/// struct Ask(String);
+/// impl Protocol for Ask {
+///     fn connection_made(&mut self, transport: &mut Transport) {
+///         transport.write(b"hello");
+///     }
+///     fn data_received(&mut self, _: &mut Transport, data: &[u8]) {
+///         self.0.push_str(std::str::from_utf8(data).unwrap());
+///         assert_eq!(self.0, "HELLO");
+///     }
+/// }
+///
+/// let reactor = MemoryReactor::new();
+/// reactor.listen(&"tcp:7".parse().unwrap(), Rc::new(|_: &Address| Shout)).unwrap();
+/// let made = reactor.connect(&"tcp:example.com:7".parse().unwrap(),
+///     Rc::new(|_: &Address| Ask(String::new())));
+/// reactor.run();
+/// assert!(made.is_fired());
+/// assert_eq!(reactor.connections(), 0);
+/// ```
+#[derive(Clone)]
+pub struct MemoryReactor {
+    inner: Rc<Memory>,
+}
+
+pub(super) struct Memory {
+    clock: Clock,
+    context: Rc<LoopContext>,
+    tasks: Tasks,
+    ends: RefCell<BTreeMap<ConnectionId, End>>,
+    ports: Rc<RefCell<BTreeMap<String, Rc<dyn Factory>>>>,
+    opened: Cell<u32>,
+    /// Bytes that a connection holds for an end that does not read them.
+    window: Cell<usize>,
+    /// The most bytes that are received at once.
+    split: Cell<usize>,
+}
+
+/// One end of a connection.
+struct End {
+    /// `None` while it is at work.
+    channel: Option<Channel>,
+    other: ConnectionId,
+    /// What is under way to this end.
+    inbound: VecDeque<u8>,
+    fin: Fin,
+    /// The end was told that no more comes.
+    told: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fin {
+    None,
+    Closed,
+    Reset,
+}
+
+impl MemoryReactor {
+    /// A reactor with nothing on it.
+    #[must_use]
+    pub fn new() -> Self {
+        let inner = Rc::new_cyclic(|me: &Weak<Memory>| {
+            let clock = Clock::new();
+            let reactor: Weak<dyn ReactorCore> = me.clone();
+            Memory {
+                context: Rc::new(LoopContext::new(clock.now(), reactor)),
+                clock,
+                // Whoever owns the reactor runs it; there is nobody to wake.
+                tasks: Tasks::new(|| ()),
+                ends: RefCell::default(),
+                ports: Rc::default(),
+                opened: Cell::new(0),
+                window: Cell::new(256 * 1024),
+                split: Cell::new(64 * 1024),
+            }
+        });
+        Self { inner }
+    }
+
+    /// Lets at most `bytes` be received at once, so that a test can try every split.
+    pub fn set_split(&self, bytes: usize) {
+        self.inner.split.set(bytes.max(1));
+    }
+
+    /// How many bytes a connection takes for an end that does not read them. 256 KiB.
+    pub fn set_window(&self, bytes: usize) {
+        self.inner.window.set(bytes.max(1));
+    }
+
+    /// Joins two protocols. Each has had its `connection_made` when this returns.
+    pub fn join(
+        &self,
+        client: Box<dyn Protocol>,
+        server: Box<dyn Protocol>,
+    ) -> (Connection, Connection) {
+        let client: Rc<dyn Factory> = Rc::new(Once(Cell::new(Some(client))));
+        let server: Rc<dyn Factory> = Rc::new(Once(Cell::new(Some(server))));
+        let port = Address::Tcp(([192, 0, 2, 1], 80).into());
+        self.inner
+            .join(&*client, &*server, port)
+            .expect("both factories hold a protocol")
+    }
+
+    /// Moves bytes, and runs tasks and what is due, until nothing is left to do at this time.
+    ///
+    /// # Panics
+    /// When that does not come to an end in a million rounds.
+    pub fn run(&self) {
+        for _ in 0..1_000_000 {
+            if !self.inner.round() {
+                return;
+            }
+        }
+        panic!("the connections keep one another busy without end");
+    }
+
+    /// Runs what there is to do, and all that becomes due within `by`, in order.
+    pub fn advance(&self, by: Duration) {
+        self.run();
+        let end = self.inner.clock.now() + by;
+        while let Some(next) = self.inner.next_wake().filter(|next| *next <= end) {
+            let now = self.inner.clock.now();
+            self.inner.step(next.saturating_duration_since(now));
+            self.run();
+        }
+        let now = self.inner.clock.now();
+        self.inner.step(end.saturating_duration_since(now));
+        self.run();
+    }
+
+    /// How many ends of connections are open.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.inner.ends.borrow().len()
+    }
+
+    /// Tells all connections that the program shuts down.
+    pub fn drain(&self) {
+        for id in self.inner.ids() {
+            self.inner.with_channel(id, Channel::drain);
+        }
+    }
+
+    pub(super) fn look<P: Protocol, R>(
+        &self,
+        connection: &Connection,
+        look: impl FnOnce(&mut P) -> R,
+    ) -> Option<R> {
+        let id = connection.act(|transport| transport.id())?;
+        let mut ends = self.inner.ends.borrow_mut();
+        let channel = ends.get_mut(&id)?.channel.as_mut()?;
+        let protocol: &mut dyn std::any::Any = channel.protocol();
+        protocol.downcast_mut::<P>().map(look)
+    }
+
+    pub(super) fn context(&self) -> Rc<LoopContext> {
+        Rc::clone(&self.inner.context)
+    }
+}
+
+/// It offers what every reactor offers.
+impl Deref for MemoryReactor {
+    type Target = dyn ReactorCore;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.inner
+    }
+}
+
+impl Default for MemoryReactor {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Builds the protocol that it was given.
+struct Once(Cell<Option<Box<dyn Protocol>>>);
+
+impl Factory for Once {
+    fn build_protocol(&self, _: &Address) -> Option<Box<dyn Protocol>> {
+        self.0.take()
+    }
+}
+
+impl Memory {
+    fn join(
+        &self,
+        client: &dyn Factory,
+        server: &dyn Factory,
+        port: Address,
+    ) -> Option<(Connection, Connection)> {
+        let number = self.opened.get();
+        self.opened.set(number + 1);
+        let ids = [
+            ConnectionId::new(2 * number, 0),
+            ConnectionId::new(2 * number + 1, 0),
+        ];
+        let ephemeral = 1024 + (number % 60_000) as u16;
+        let from = match &port {
+            Address::Tcp(_) => Address::Tcp(([192, 0, 2, 2], ephemeral).into()),
+            Address::Unix(_) => Address::Unix(None),
+        };
+        let at_server = self.end(server, ids[1], from.clone(), port.clone())?;
+        let at_client = self.end(client, ids[0], port, from)?;
+        let connections = (at_client.connection(), at_server.connection());
+        for (channel, at) in [(at_client, 0), (at_server, 1)] {
+            let end = End {
+                channel: Some(channel),
+                other: ids[1 - at],
+                inbound: VecDeque::new(),
+                fin: Fin::None,
+                told: false,
+            };
+            self.ends.borrow_mut().insert(ids[at], end);
+        }
+        for id in [ids[1], ids[0]] {
+            self.with_channel(id, Channel::connected);
+        }
+        Some(connections)
+    }
+
+    fn end(
+        &self,
+        factory: &dyn Factory,
+        id: ConnectionId,
+        peer: Address,
+        host: Address,
+    ) -> Option<Channel> {
+        let protocol = factory.build_protocol(&peer)?;
+        Some(Channel::new(
+            Rc::clone(&self.context),
+            id,
+            protocol,
+            factory.build_layers(&peer),
+            Rc::new(factory.limits()),
+            peer,
+            Rc::new(host),
+        ))
+    }
+
+    /// Does a little of everything; whether there was anything to do.
+    fn round(&self) -> bool {
+        let now = self.clock.now();
+        self.context.set_now(now);
+        let mut busy = self.tasks.run_woken() > 0;
+        if self.clock.next_call().is_some_and(|next| next <= now) {
+            busy = true;
+            self.clock.advance(Duration::ZERO);
+        }
+        let mut touched = Vec::new();
+        self.context.take_touched(&mut touched);
+        busy |= !touched.is_empty();
+        for id in touched {
+            self.with_channel(id, |_| ());
+        }
+        for id in self.ids() {
+            busy |= self.deliver(id);
+        }
+        busy
+    }
+
+    /// Gives one end what is under way to it.
+    fn deliver(&self, id: ConnectionId) -> bool {
+        let (data, fin, other) = {
+            let mut ends = self.ends.borrow_mut();
+            let Some(end) = ends.get_mut(&id) else {
+                return false;
+            };
+            let Some(channel) = &end.channel else {
+                return false;
+            };
+            if end.fin == Fin::Reset {
+                (Vec::new(), Fin::Reset, end.other)
+            } else if !channel.wants_read() || end.told {
+                return false;
+            } else if end.inbound.is_empty() {
+                if end.fin == Fin::None {
+                    return false;
+                }
+                end.told = true;
+                (Vec::new(), end.fin, end.other)
+            } else {
+                let count = end.inbound.len().min(self.split.get());
+                (end.inbound.drain(..count).collect(), Fin::None, end.other)
+            }
+        };
+        match fin {
+            Fin::Reset => self.with_channel(id, |channel| {
+                channel.failed(io::ErrorKind::ConnectionReset.into());
+            }),
+            Fin::Closed => self.with_channel(id, Channel::read_closed),
+            Fin::None => {
+                self.with_channel(id, |channel| channel.received(&data));
+                self.with_channel(other, Channel::writable);
+            }
+        }
+        true
+    }
+
+    fn with_channel(&self, id: ConnectionId, event: impl FnOnce(&mut Channel)) {
+        let channel = match self.ends.borrow_mut().get_mut(&id) {
+            Some(end) => end.channel.take(),
+            None => None,
+        };
+        if let Some(mut channel) = channel {
+            event(&mut channel);
+            self.settle(channel);
+        }
+    }
+
+    fn settle(&self, mut channel: Channel) {
+        let id = channel.id();
+        loop {
+            match channel.next_step() {
+                Step::Send => channel.send(|queue| self.send(id, queue)),
+                Step::ShutdownWrite => self.end_with(id, Fin::Closed),
+                Step::SetOption(_) => {}
+                Step::Close => return self.close(channel, Fin::Closed),
+                Step::Abort => return self.close(channel, Fin::Reset),
+                Step::Wait => break,
+            }
+        }
+        if let Some(end) = self.ends.borrow_mut().get_mut(&id) {
+            end.channel = Some(channel);
+        }
+    }
+
+    fn send(&self, id: ConnectionId, queue: &mut OutputQueue) -> io::Result<SendStatus> {
+        let mut ends = self.ends.borrow_mut();
+        let other = ends.get(&id).map(|end| end.other);
+        let Some(other) = other.and_then(|other| ends.get_mut(&other)) else {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        };
+        while !queue.is_empty() {
+            let room = self.window.get().saturating_sub(other.inbound.len());
+            if room == 0 {
+                return Ok(SendStatus::Blocked);
+            }
+            queue.load_file()?;
+            let mut slices = [io::IoSlice::new(&[])];
+            queue.slices(&mut slices);
+            let count = slices[0].len().min(room);
+            other.inbound.extend(&slices[0][..count]);
+            queue.consume(count as u64);
+        }
+        Ok(SendStatus::Ready)
+    }
+
+    fn end_with(&self, id: ConnectionId, fin: Fin) {
+        let mut ends = self.ends.borrow_mut();
+        let other = ends.get(&id).map(|end| end.other);
+        if let Some(other) = other.and_then(|other| ends.get_mut(&other)) {
+            other.fin = fin;
+        }
+    }
+
+    fn close(&self, channel: Channel, fin: Fin) {
+        let id = channel.id();
+        self.end_with(id, fin);
+        let end = self.ends.borrow_mut().remove(&id);
+        drop(end);
+        channel.lost();
+    }
+
+    fn ids(&self) -> Vec<ConnectionId> {
+        self.ends.borrow().keys().copied().collect()
+    }
+
+    /// When something becomes due next.
+    fn next_wake(&self) -> Option<Instant> {
+        let ends = self.ends.borrow();
+        let channels = ends.values().filter_map(|end| end.channel.as_ref());
+        let deadlines = channels.filter_map(Channel::deadline);
+        let deadline = deadlines.min().map(|nanos| self.context.instant(nanos));
+        [deadline, self.clock.next_call()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Moves time, and runs what is due then.
+    fn step(&self, by: Duration) {
+        self.context.set_now(self.clock.now() + by);
+        self.clock.advance(by);
+        let now = self.context.nanos(self.clock.now());
+        for id in self.ids() {
+            self.with_channel(id, |channel| {
+                if channel.deadline().is_some_and(|deadline| deadline <= now) {
+                    channel.deadline_passed();
+                }
+            });
+        }
+    }
+}
+
+/// The name under which a port is found: hosts are not told apart.
+fn key(address: &Address) -> String {
+    match address {
+        Address::Tcp(address) => format!("tcp:{}", address.port()),
+        unix @ Address::Unix(_) => unix.to_string(),
+    }
+}
+
+impl ReactorTime for Memory {
+    fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
+    fn wall_clock(&self) -> SystemTime {
+        self.clock.wall_clock()
+    }
+
+    fn call_later(&self, delay: Duration, call: Box<dyn FnOnce()>) -> DelayedCall {
+        self.clock.call_later(delay, call)
+    }
+}
+
+impl ReactorTasks for Memory {
+    fn spawn(&self, future: Pin<Box<dyn Future<Output = ()>>>) -> Task {
+        self.tasks.spawn(future)
+    }
+}
+
+/// Hosts are not told apart: a connection goes to whoever listens on its port or path.
+impl ReactorNet for Memory {
+    fn listen(
+        &self,
+        endpoint: &ServerEndpoint,
+        factory: Rc<dyn Factory>,
+    ) -> Result<Port, ListenError> {
+        let mut ports = self.ports.borrow_mut();
+        let address = match endpoint {
+            ServerEndpoint::Tcp(listen) => {
+                let free = || (1..).find(|port| !ports.contains_key(&format!("tcp:{port}")));
+                let port = Some(listen.port).filter(|port| *port != 0).or_else(free);
+                Address::Tcp(([192, 0, 2, 1], port.unwrap_or(0)).into())
+            }
+            ServerEndpoint::Unix(listen) => Address::Unix(Some(Arc::from(listen.path.as_path()))),
+        };
+        if ports.contains_key(&key(&address)) {
+            let error = io::ErrorKind::AddrInUse.into();
+            return Err(ListenError::from_io(endpoint, error));
+        }
+        ports.insert(key(&address), Rc::clone(&factory));
+        drop(ports);
+        factory.start_factory();
+        let ports = Rc::downgrade(&self.ports);
+        let name = key(&address);
+        let stop = move || {
+            let closed = ports.upgrade().and_then(|ports| {
+                let mut ports = ports.borrow_mut();
+                ports.remove(&name)
+            });
+            if let Some(factory) = closed {
+                factory.stop_factory();
+            }
+        };
+        Ok(Port::new(address, Rc::new(stop)))
+    }
+
+    fn connect(&self, endpoint: &ClientEndpoint, factory: Rc<dyn Factory>) -> Deferred<Connection> {
+        let address = match endpoint {
+            ClientEndpoint::Tcp(connect) => Address::Tcp(([192, 0, 2, 1], connect.port).into()),
+            ClientEndpoint::Unix(connect) => Address::Unix(Some(Arc::from(connect.path.as_path()))),
+        };
+        let server = self.ports.borrow().get(&key(&address)).map(Rc::clone);
+        let Some(server) = server else {
+            let error = io::ErrorKind::ConnectionRefused.into();
+            return Deferred::fail(ConnectError::from_io(endpoint, error));
+        };
+        match self.join(&*factory, &*server, address) {
+            Some((client, _)) => Deferred::succeed(client),
+            None => Deferred::fail(ConnectError::FactoryRefused),
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! Doubles of what a reactor offers, for tests that need no network and no waiting.
+//!
+//! [`StringTransport`] for one protocol called by hand; [`Pair`] for two that talk to each other;
+//! [`MemoryReactor`] for what listens, connects and starts tasks; [`Clock`] for time alone.
+
+mod clock;
+mod memory;
+mod pair;
+mod string_transport;
+
+pub use clock::Clock;
+pub use memory::MemoryReactor;
+pub use pair::Pair;
+pub use string_transport::StringTransport;

@@ -1,0 +1,574 @@
+//! A protocol's side of its connection: [`Transport`] while it runs, [`Connection`] at any time.
+//!
+//! Both act on the state that stands here, and neither makes a system call: what they ask is
+//! done by the loop when the running callback has returned, in the same turn.
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::fmt;
+use std::net::SocketAddrV4;
+use std::rc::{Rc, Weak};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use crate::context::{ConnectionId, LoopContext};
+use crate::layer::Layer;
+use crate::output::{FileRegion, OutputQueue, Segment};
+use crate::reactor::ReactorCore;
+use crate::{
+    Address, ConnectionAborted, ConnectionDone, ConnectionLimits, Failure, Protocol,
+    WriteBufferFull,
+};
+
+/// The connection, lent to its protocol for the length of a callback.
+pub struct Transport {
+    pub(crate) shared: Rc<Shared>,
+}
+
+impl Transport {
+    /// Appends a copy of `data` to the output. Nothing is sent before the callback returns;
+    /// after [`lose_connection`](Self::lose_connection) nothing is appended.
+    pub fn write(&mut self, data: &[u8]) {
+        self.shared.output(|queue| queue.write(data));
+    }
+
+    /// Appends `data` without copying it (unless it is short).
+    pub fn write_bytes(&mut self, data: Bytes) {
+        self.shared.output(|queue| queue.write_bytes(data));
+    }
+
+    /// Appends a region of a file, which the kernel sends by itself where no layer needs to see
+    /// its bytes.
+    pub fn write_file(&mut self, region: FileRegion) {
+        self.shared.output(|queue| queue.write_file(region));
+    }
+
+    /// Appends bytes or a region of a file.
+    pub fn write_segment(&mut self, segment: Segment) {
+        self.shared.output(|queue| queue.write_segment(segment));
+    }
+
+    /// Lets `fill` append to the output buffer itself: for those who format what they send.
+    /// Returns what `fill` returned, or `None` (and `fill` is not called) if the connection is
+    /// closing.
+    ///
+    /// ```
+    /// use std::io::Write;
+    /// # use ropewalk_core::testing::StringTransport;
+    /// # let mut transport = StringTransport::new();
+    /// transport.write_with(|buffer| write!(buffer, "{:04}", 42));
+    /// assert_eq!(transport.value(), b"0042");
+    /// ```
+    pub fn write_with<R>(&mut self, fill: impl FnOnce(&mut Vec<u8>) -> R) -> Option<R> {
+        self.shared.output(|queue| queue.write_with(fill))
+    }
+
+    /// Unsent bytes, those in layers and files included.
+    #[must_use]
+    pub fn unsent(&self) -> u64 {
+        self.shared.unsent()
+    }
+
+    /// Whether the protocol has been told `write_paused`, and not yet `write_resumed`.
+    #[must_use]
+    pub fn is_write_paused(&self) -> bool {
+        self.shared.is(WRITE_PAUSED)
+    }
+
+    /// Asks for one `write_resumed`, as soon as what is unsent has fallen to the low-water mark:
+    /// for those who write piece by piece, and want to be called for the next one.
+    pub fn await_drain(&mut self) {
+        self.shared.set(WRITE_PAUSED);
+    }
+
+    /// Sends what was written, then closes. No more data is received.
+    pub fn lose_connection(&mut self) {
+        self.shared.set(CLOSING);
+    }
+
+    /// Sends what was written, then tells the peer that nothing more will come, and goes on
+    /// receiving. When the peer has closed its side too, the connection ends.
+    pub fn lose_write_connection(&mut self) {
+        self.shared.set(WRITE_CLOSING);
+    }
+
+    /// Ends the connection at once with a reset; what is unsent is lost. The reason is
+    /// [`ConnectionAborted`].
+    pub fn abort_connection(&mut self) {
+        self.abort_with(ConnectionAborted.into());
+    }
+
+    /// As [`abort_connection`](Self::abort_connection), with a reason of the caller's own.
+    pub fn abort_with(&mut self, reason: Failure) {
+        self.shared.end(reason, true);
+    }
+
+    /// Whether the connection is being closed by this side, or has ended.
+    #[must_use]
+    pub fn is_closing(&self) -> bool {
+        self.shared.is(CLOSING | ENDED)
+    }
+
+    /// Asks for no more data until [`resume_producing`](Self::resume_producing): the network is
+    /// not read, and the peer is slowed down.
+    pub fn pause_producing(&mut self) {
+        self.shared.set(READ_PAUSED);
+    }
+
+    /// Asks for data again.
+    pub fn resume_producing(&mut self) {
+        self.shared.clear(READ_PAUSED);
+        self.shared.touch();
+    }
+
+    /// Calls `timeout_connection` when `after` has passed, unless this is called again before;
+    /// `None` for never. To the millisecond, at most 49 days.
+    pub fn set_timeout(&mut self, after: Option<Duration>) {
+        self.shared.set_timeout(after);
+    }
+
+    /// Starts the time of the last [`set_timeout`](Self::set_timeout) anew.
+    pub fn reset_timeout(&mut self) {
+        self.shared.restart_timeout();
+    }
+
+    /// The time of this turn of the loop.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.shared.context.now()
+    }
+
+    /// The reactor that runs this connection.
+    ///
+    /// # Panics
+    /// When the reactor is gone: not within a callback.
+    #[must_use]
+    pub fn reactor(&self) -> Rc<dyn ReactorCore> {
+        self.shared
+            .context
+            .reactor()
+            .expect("a transport is lent only while its reactor lives")
+    }
+
+    /// The address of the other end.
+    #[must_use]
+    pub fn peer(&self) -> Address {
+        self.shared.peer.to_address()
+    }
+
+    /// The address of this end.
+    #[must_use]
+    pub fn host(&self) -> &Address {
+        &self.shared.host
+    }
+
+    /// Names this connection within its loop, in logs for instance.
+    #[must_use]
+    pub fn id(&self) -> ConnectionId {
+        self.shared.id
+    }
+
+    /// A handle that may be kept.
+    #[must_use]
+    pub fn connection(&self) -> Connection {
+        Connection {
+            shared: Rc::downgrade(&self.shared),
+        }
+    }
+
+    /// Whether small segments are sent at once (`TCP_NODELAY`). Listeners set it by default.
+    pub fn set_no_delay(&mut self, on: bool) {
+        self.shared
+            .request(Request::Option(SocketOption::NoDelay(on)));
+    }
+
+    /// Whether the kernel probes a silent peer, after this much silence; `None` for never.
+    pub fn set_keep_alive(&mut self, after: Option<Duration>) {
+        self.shared
+            .request(Request::Option(SocketOption::KeepAlive(after)));
+    }
+
+    /// Puts `protocol` in the place of the one that runs, when the running callback has
+    /// returned. The new one gets `connection_made`, then `unread` (which may be empty) as data.
+    /// The old one is dropped; it gets no `connection_lost`.
+    pub fn exchange_protocol(&mut self, protocol: Box<dyn Protocol>, unread: &[u8]) {
+        self.shared
+            .request(Request::Exchange(protocol, unread.to_vec()));
+    }
+
+    /// Puts `layer` between the protocol and what is below it: what was written before goes past
+    /// it, what is written and received from now on goes through it.
+    pub fn push_layer(&mut self, layer: Box<dyn Layer>) {
+        let before = self.shared.take_output();
+        self.shared.request(Request::PushLayer(layer, before));
+    }
+}
+
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transport")
+            .field("id", &format_args!("{}", self.shared.id))
+            .field("peer", &self.peer())
+            .field("host", self.host())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A handle to a connection that may be kept anywhere on its thread.
+///
+/// It keeps nothing alive. Acting on a connection that has ended does nothing, and says so by
+/// returning `false` or `None`.
+#[derive(Clone, Default)]
+pub struct Connection {
+    shared: Weak<Shared>,
+}
+
+impl Connection {
+    /// Appends a copy of `data` to the output, which is flushed in this turn.
+    pub fn write(&self, data: &[u8]) -> bool {
+        self.act(|transport| transport.write(data)).is_some()
+    }
+
+    /// Appends `data` without copying it (unless it is short).
+    pub fn write_bytes(&self, data: Bytes) -> bool {
+        self.act(|transport| transport.write_bytes(data)).is_some()
+    }
+
+    /// See [`Transport::lose_connection`].
+    pub fn lose_connection(&self) -> bool {
+        self.act(Transport::lose_connection).is_some()
+    }
+
+    /// See [`Transport::abort_connection`].
+    pub fn abort_connection(&self) -> bool {
+        self.act(Transport::abort_connection).is_some()
+    }
+
+    /// See [`Transport::pause_producing`].
+    pub fn pause_producing(&self) -> bool {
+        self.act(Transport::pause_producing).is_some()
+    }
+
+    /// See [`Transport::resume_producing`].
+    pub fn resume_producing(&self) -> bool {
+        self.act(Transport::resume_producing).is_some()
+    }
+
+    /// Unsent bytes, or `None` if the connection has ended.
+    #[must_use]
+    pub fn unsent(&self) -> Option<u64> {
+        self.act(|transport| transport.unsent())
+    }
+
+    /// Whether the connection is up and not closing.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.act(|transport| !transport.is_closing())
+            .unwrap_or(false)
+    }
+
+    /// Does at once what needs only the transport, from anywhere on the loop's thread: the
+    /// protocol may be running. `None` if the connection has ended.
+    pub fn act<R>(&self, action: impl FnOnce(&mut Transport) -> R) -> Option<R> {
+        let shared = self.shared.upgrade()?;
+        if shared.is(ENDED) {
+            return None;
+        }
+        Some(action(&mut Transport { shared }))
+    }
+
+    /// Calls `action` with the protocol, when no callback of this connection is running, in this
+    /// turn. `false`, and `action` is dropped, if the connection has ended; `action` is dropped
+    /// also when it ends before its turn comes, or when its protocol is no `P`.
+    ///
+    /// ```
+    /// use ropewalk_core::{Protocol, Transport, testing::Pair};
+    ///
+    /// struct Counter(u32);
+    /// impl Protocol for Counter {
+    ///     fn data_received(&mut self, _: &mut Transport, data: &[u8]) {
+    ///         self.0 += data.len() as u32;
+    ///     }
+    /// }
+    ///
+    /// let pair = Pair::new(Counter(0), Counter(0));
+    /// pair.client().write(b"four");
+    /// pair.run();
+    /// pair.server().with(|counter: &mut Counter, transport| {
+    ///     transport.write(counter.0.to_string().as_bytes());
+    /// });
+    /// pair.run();
+    /// let seen = pair.with_client(|counter: &mut Counter| counter.0);
+    /// assert_eq!(seen, Some(1));
+    /// ```
+    pub fn with<P: Protocol>(&self, action: impl FnOnce(&mut P, &mut Transport) + 'static) -> bool {
+        self.act(|transport| {
+            let call = Request::Call(Box::new(move |protocol, transport| {
+                let protocol: &mut dyn std::any::Any = protocol;
+                match protocol.downcast_mut::<P>() {
+                    Some(protocol) => action(protocol, transport),
+                    None => tracing::debug!("a call was dropped: its protocol was exchanged"),
+                }
+            }));
+            transport.shared.request(call);
+        })
+        .is_some()
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.act(|transport| transport.peer()) {
+            Some(peer) => write!(f, "Connection({peer})"),
+            None => f.write_str("Connection(ended)"),
+        }
+    }
+}
+
+/// An option of a socket that is set while it is in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SocketOption {
+    /// `TCP_NODELAY`.
+    NoDelay(bool),
+    /// `SO_KEEPALIVE` and `TCP_KEEPIDLE`.
+    KeepAlive(Option<Duration>),
+}
+
+/// What happens when the running callback has returned.
+pub(crate) enum Request {
+    Call(Call),
+    Exchange(Box<dyn Protocol>, Vec<u8>),
+    /// The layer, and what had been written before it.
+    PushLayer(Box<dyn Layer>, Option<Box<OutputQueue>>),
+    Option(SocketOption),
+}
+
+pub(crate) type Call = Box<dyn FnOnce(&mut dyn Protocol, &mut Transport)>;
+
+/// The rare part of a connection's state.
+#[derive(Default)]
+struct Requests {
+    queue: VecDeque<Request>,
+    /// Why the connection ends.
+    end: Option<Failure>,
+}
+
+/// The connection is being worked on by its loop, which will ask it what is next.
+pub(crate) const HELD: u16 = 1;
+/// Its id stands in the context's list of touched connections.
+pub(crate) const TOUCHED: u16 = 1 << 1;
+/// `connection_made` was called.
+pub(crate) const MADE: u16 = 1 << 2;
+/// `lose_connection` was called.
+pub(crate) const CLOSING: u16 = 1 << 3;
+/// `lose_write_connection` was called.
+pub(crate) const WRITE_CLOSING: u16 = 1 << 4;
+/// The loop has been told to shut the writing side down.
+pub(crate) const WRITE_CLOSED: u16 = 1 << 5;
+/// The peer will send no more.
+pub(crate) const READ_CLOSED: u16 = 1 << 6;
+/// The protocol wants no data.
+pub(crate) const READ_PAUSED: u16 = 1 << 7;
+/// The protocol was told `write_paused`.
+pub(crate) const WRITE_PAUSED: u16 = 1 << 8;
+/// The driver can take no more at present.
+pub(crate) const BLOCKED: u16 = 1 << 9;
+/// It is over; `end` says why.
+pub(crate) const ENDED: u16 = 1 << 10;
+/// It ends with a reset.
+pub(crate) const RESET: u16 = 1 << 11;
+/// The layers have said their last words.
+pub(crate) const FINISHED: u16 = 1 << 12;
+
+/// What a channel and all handles to it share: one allocation for each connection.
+pub(crate) struct Shared {
+    pub(crate) context: Rc<LoopContext>,
+    pub(crate) id: ConnectionId,
+    pub(crate) limits: Rc<ConnectionLimits>,
+    peer: Peer,
+    host: Rc<Address>,
+    /// What the protocol wrote. `None` while there is nothing.
+    queue: Cell<Option<Box<OutputQueue>>>,
+    requests: Cell<Option<Box<Requests>>>,
+    /// When `timeout_connection` is due, in nanoseconds of the context; 0 for never.
+    pub(crate) deadline: Cell<u64>,
+    /// When the driver last took something, or there was first something to take.
+    pub(crate) progress: Cell<u64>,
+    /// Unsent bytes held by layers.
+    pub(crate) below: Cell<u64>,
+    /// The period of the timeout in milliseconds; 0 for none.
+    period: Cell<u32>,
+    flags: Cell<u16>,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        context: Rc<LoopContext>,
+        id: ConnectionId,
+        limits: Rc<ConnectionLimits>,
+        peer: Address,
+        host: Rc<Address>,
+    ) -> Self {
+        Self {
+            context,
+            id,
+            limits,
+            peer: Peer::new(peer),
+            host,
+            queue: Cell::default(),
+            requests: Cell::default(),
+            deadline: Cell::new(0),
+            progress: Cell::new(0),
+            below: Cell::new(0),
+            period: Cell::new(0),
+            flags: Cell::new(0),
+        }
+    }
+
+    pub(crate) fn is(&self, flags: u16) -> bool {
+        self.flags.get() & flags != 0
+    }
+
+    pub(crate) fn set(&self, flags: u16) {
+        self.flags.set(self.flags.get() | flags);
+        self.touch();
+    }
+
+    pub(crate) fn clear(&self, flags: u16) {
+        self.flags.set(self.flags.get() & !flags);
+    }
+
+    /// Makes sure that the loop asks what is next before its turn ends.
+    pub(crate) fn touch(&self) {
+        if !self.is(HELD | TOUCHED) {
+            self.flags.set(self.flags.get() | TOUCHED);
+            self.context.touch(self.id);
+        }
+    }
+
+    /// Runs `fill` on the output, unless nothing more can be written.
+    pub(crate) fn output<R>(&self, fill: impl FnOnce(&mut OutputQueue) -> R) -> Option<R> {
+        if self.is(CLOSING | WRITE_CLOSING | ENDED) {
+            return None;
+        }
+        let mut queue = self.take_output().unwrap_or_else(|| {
+            if self.below.get() == 0 {
+                self.progress.set(self.context.now_nanos());
+            }
+            self.context.take_queue()
+        });
+        let result = fill(&mut queue);
+        // `fill` may be a user's code, and may have written through a handle.
+        if let Some(mut nested) = self.take_output() {
+            queue.append(&mut nested);
+        }
+        let memory = queue.memory();
+        self.put_output(queue);
+        if memory > self.limits.write_limit {
+            let limit = self.limits.write_limit;
+            self.end(WriteBufferFull { limit }.into(), true);
+        }
+        self.touch();
+        Some(result)
+    }
+
+    pub(crate) fn take_output(&self) -> Option<Box<OutputQueue>> {
+        self.queue.take()
+    }
+
+    pub(crate) fn put_output(&self, queue: Box<OutputQueue>) {
+        if queue.is_empty() {
+            self.context.give_back(queue);
+        } else {
+            self.queue.set(Some(queue));
+        }
+    }
+
+    pub(crate) fn unsent(&self) -> u64 {
+        let queue = self.queue.take();
+        let len = queue.as_ref().map_or(0, |queue| queue.len());
+        self.queue.set(queue);
+        len + self.below.get()
+    }
+
+    pub(crate) fn request(&self, request: Request) {
+        if self.is(ENDED) {
+            return;
+        }
+        let mut requests = self.requests.take().unwrap_or_default();
+        requests.queue.push_back(request);
+        self.requests.set(Some(requests));
+        self.touch();
+    }
+
+    pub(crate) fn next_request(&self) -> Option<Request> {
+        let mut requests = self.requests.take()?;
+        let next = requests.queue.pop_front();
+        if !requests.queue.is_empty() || requests.end.is_some() {
+            self.requests.set(Some(requests));
+        }
+        next
+    }
+
+    /// Ends the connection. The first reason stands.
+    pub(crate) fn end(&self, reason: Failure, reset: bool) {
+        if self.is(ENDED) {
+            return;
+        }
+        let mut requests = self.requests.take().unwrap_or_default();
+        requests.end = Some(reason);
+        self.requests.set(Some(requests));
+        self.set(if reset { ENDED | RESET } else { ENDED });
+    }
+
+    /// Why it ended; asked for once. What was still requested is dropped.
+    pub(crate) fn take_end(&self) -> Failure {
+        self.requests
+            .take()
+            .and_then(|requests| requests.end)
+            .unwrap_or_else(|| ConnectionDone.into())
+    }
+
+    pub(crate) fn set_timeout(&self, after: Option<Duration>) {
+        let millis = after.map_or(0, |after| {
+            u32::try_from(after.as_millis()).unwrap_or(u32::MAX).max(1)
+        });
+        self.period.set(millis);
+        self.restart_timeout();
+    }
+
+    fn restart_timeout(&self) {
+        self.deadline.set(match self.period.get() {
+            0 => 0,
+            millis => self.context.now_nanos() + u64::from(millis) * 1_000_000,
+        });
+        self.touch();
+    }
+}
+
+/// The address of the peer in little space: it is kept for every idle connection.
+enum Peer {
+    V4(SocketAddrV4),
+    UnnamedUnix,
+    Other(Box<Address>),
+}
+
+impl Peer {
+    fn new(address: Address) -> Self {
+        match address {
+            Address::Tcp(std::net::SocketAddr::V4(address)) => Self::V4(address),
+            Address::Unix(None) => Self::UnnamedUnix,
+            other => Self::Other(Box::new(other)),
+        }
+    }
+
+    fn to_address(&self) -> Address {
+        match self {
+            Self::V4(address) => Address::Tcp((*address).into()),
+            Self::UnnamedUnix => Address::Unix(None),
+            Self::Other(address) => (**address).clone(),
+        }
+    }
+}
