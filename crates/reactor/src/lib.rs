@@ -1,1 +1,30 @@
-//! (to be written)
+//! The event loop of Ropewalk, and its driver for real sockets.
+//!
+//! [`Reactor`] runs a loop; [`Handle`] is what those it runs may ask of it; [`ReactorRemote`] is
+//! for other threads; [`Workers`] is a loop for each core. What stands on it is written against
+//! `ropewalk_core`, and does not know this crate.
+//!
+//! Those who embed this in a program whose `main` is not Rust's: SIGPIPE must be ignored, as
+//! Rust's own start-up does. All sending but that of files asks not to be signalled, and
+//! `sendfile` cannot ask.
+
+mod connect;
+mod connections;
+mod descriptors;
+pub mod driver;
+mod event_loop;
+mod poll;
+mod ports;
+mod reactor;
+mod remote;
+mod shutdown;
+mod signals;
+mod workers;
+
+pub use descriptors::raise_descriptor_limit;
+pub use poll::PollDriver;
+pub use reactor::{Handle, Reactor, RunError};
+pub use remote::ReactorRemote;
+pub use shutdown::Phase;
+pub use signals::{SignalGuard, stop_on_signals};
+pub use workers::{Worker, Workers, WorkersError};

@@ -1,0 +1,190 @@
+//! The driver contract: how a loop and what moves its bytes work together.
+//!
+//! A driver is shaped for completion: the loop asks (listen, connect, send, close, …), and learns
+//! what came of it through [`Completions`] while it waits in [`Driver::poll`]. A simulator or
+//! io_uring does this natively; the [poll driver](crate::PollDriver) emulates it over readiness,
+//! and makes all system calls itself.
+//!
+//! What every driver promises, and a conformance suite can hold it to:
+//!
+//! - **One thread.** All calls are made on the loop's thread, except [`Wake::wake`], which any
+//!   thread may call.
+//! - **No surprise.** Completions are reported only within `poll`. There, a driver holds no borrow
+//!   of its own state while it reports one: the loop may call any method but `poll` from within
+//!   any completion, on any connection, the one that is reported too.
+//! - **Names.** The loop names connections and listeners. The low 32 bits of a [`ConnectionId`]
+//!   are a small number, fit for an index, unique among those that are open. After `close` or
+//!   `abort` of a name nothing is reported for it.
+//! - **Order.** `opened` or `connect_failed` comes first. `received` comes in the order of the
+//!   bytes; `read_closed` comes once and after all of them; `failed` comes at most once, and last.
+//! - **Bytes.** Those of `received` are the driver's, for the length of the call. While reading is
+//!   turned off by `set_reading`, none are reported, from the call on, and nothing is read from
+//!   the network beyond what the driver keeps in bounds.
+//! - **Sending.** `send` takes at least one byte or says [`SendStatus::Blocked`]; after that,
+//!   `writable` is reported as soon as it would take more.
+//! - **Fairness.** In one `poll`, one connection is reported at most a bounded number of bytes,
+//!   one listener a bounded number of connections, and everything that is ready gets its turn
+//!   before anything gets a second one.
+//! - **Errors.** Running out of descriptors is `accept_failed`, and never a busy loop; the driver
+//!   then accepts nothing from that listener until `resume_accepting`.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use ropewalk_core::endpoint::{ServerEndpoint, TcpConnect, UnixConnect};
+use ropewalk_core::{Address, ConnectionId, OutputQueue, SendStatus, SocketOption};
+
+/// Names a listener within its loop: a small number, used again after `close_listener`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ListenerId(pub u32);
+
+/// Names a look-up within its loop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct QueryId(pub u64);
+
+/// Where to connect to, when names have been looked up.
+#[derive(Clone, Copy, Debug)]
+pub enum Target<'a> {
+    /// A TCP address, with the options of the socket.
+    Tcp(SocketAddr, &'a TcpConnect),
+    /// A path.
+    Unix(&'a UnixConnect),
+}
+
+/// What moves the bytes of one loop. See the [module](self) for the contract.
+pub trait Driver {
+    /// Monotonic time.
+    fn now(&self) -> Instant;
+
+    /// The time of day.
+    fn wall_clock(&self) -> SystemTime;
+
+    /// Listens at `endpoint`, and reports `accepted` for `listener` from now on. Returns where
+    /// it listens.
+    ///
+    /// # Errors
+    /// What was refused.
+    fn listen(&self, listener: ListenerId, endpoint: &ServerEndpoint) -> io::Result<Address>;
+
+    /// Accepts connections from `socket`, which listens already, and reports `accepted` for
+    /// `listener` from now on. Whoever bound the socket sees to what it leaves in the file system.
+    /// Returns where it listens.
+    ///
+    /// # Errors
+    /// It is not a socket that listens, or the driver knows no descriptors.
+    fn adopt(&self, listener: ListenerId, socket: OwnedFd) -> io::Result<Address> {
+        let _ = (listener, socket);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// A duplicate of a listening socket, for another driver to [`adopt`](Self::adopt): the
+    /// connections go to whichever accepts first.
+    ///
+    /// # Errors
+    /// No descriptor is left, or the driver knows none.
+    fn share(&self, listener: ListenerId) -> io::Result<OwnedFd> {
+        let _ = listener;
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Accepts again after `accept_failed`.
+    fn resume_accepting(&self, listener: ListenerId);
+
+    /// Stops listening. An unknown name is ignored.
+    fn close_listener(&self, listener: ListenerId);
+
+    /// Looks up the addresses of `host`, and reports `resolved`.
+    fn resolve(&self, query: QueryId, host: &str, port: u16);
+
+    /// Begins to connect `connection`, and reports `opened` or `connect_failed`.
+    ///
+    /// # Errors
+    /// What is known to fail at once; nothing is reported then.
+    fn connect(&self, connection: ConnectionId, target: Target<'_>) -> io::Result<()>;
+
+    /// Sends from the front of `output`, consuming what is taken.
+    ///
+    /// # Errors
+    /// The connection is broken.
+    fn send(&self, connection: ConnectionId, output: &mut OutputQueue) -> io::Result<SendStatus>;
+
+    /// Whether `received` and `read_closed` are wanted. They are at first.
+    fn set_reading(&self, connection: ConnectionId, on: bool);
+
+    /// Tells the peer that nothing more will come.
+    ///
+    /// # Errors
+    /// The connection is broken.
+    fn shutdown_write(&self, connection: ConnectionId) -> io::Result<()>;
+
+    /// Sets an option of the connection's socket.
+    ///
+    /// # Errors
+    /// What the operating system refused.
+    fn set_option(&self, connection: ConnectionId, option: SocketOption) -> io::Result<()>;
+
+    /// Closes the connection; the kernel sends what it has.
+    fn close(&self, connection: ConnectionId);
+
+    /// Closes the connection with a reset.
+    fn abort(&self, connection: ConnectionId);
+
+    /// Waits until something happens, `timeout` has passed (`None`: without end) or it is woken,
+    /// and reports what is ready.
+    ///
+    /// # Errors
+    /// The driver itself is broken, and the loop with it.
+    fn poll(&self, timeout: Option<Duration>, completions: &mut dyn Completions) -> io::Result<()>;
+
+    /// What ends a wait from another thread.
+    fn waker(&self) -> Arc<dyn Wake>;
+}
+
+/// Ends the wait in [`Driver::poll`], now or the next one.
+pub trait Wake: Send + Sync {
+    /// Ends the wait.
+    fn wake(&self);
+}
+
+/// What a driver reports to its loop.
+pub trait Completions {
+    /// The wait is over. Reported first in each `poll`, so that the loop can read the time.
+    fn waited(&mut self);
+
+    /// `listener` has a connection from `peer`. The loop returns its name, and the driver reports
+    /// `opened`; or `None`, and the driver closes it.
+    fn accepted(
+        &mut self,
+        listener: ListenerId,
+        peer: Address,
+        host: &Rc<Address>,
+    ) -> Option<ConnectionId>;
+
+    /// `listener` can accept nothing at present. It rests until `resume_accepting`.
+    fn accept_failed(&mut self, listener: ListenerId, error: io::Error);
+
+    /// The addresses of a host, best first.
+    fn resolved(&mut self, query: QueryId, result: io::Result<Vec<SocketAddr>>);
+
+    /// The connection is up. `host` is this end's address.
+    fn opened(&mut self, connection: ConnectionId, host: &Rc<Address>);
+
+    /// The connection could not be made. Its name is free.
+    fn connect_failed(&mut self, connection: ConnectionId, error: io::Error);
+
+    /// Bytes from the peer.
+    fn received(&mut self, connection: ConnectionId, data: &[u8]);
+
+    /// The peer will send no more.
+    fn read_closed(&mut self, connection: ConnectionId);
+
+    /// The driver takes output again.
+    fn writable(&mut self, connection: ConnectionId);
+
+    /// The connection is broken.
+    fn failed(&mut self, connection: ConnectionId, error: io::Error);
+}

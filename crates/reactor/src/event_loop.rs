@@ -1,0 +1,743 @@
+//! The loop: what happens in a turn.
+//!
+//! A turn is, in this order: completions from the driver, due timers, calls from other threads,
+//! woken tasks, and the connections that were touched from outside their own callbacks. Time is
+//! read once, when the driver has waited. A connection is flushed when its callback has returned.
+//!
+//! The loop borrows nothing of its own while it runs code of others, so that they may call
+//! anything on it; a [`Channel`] at work is out of its entry.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use ropewalk_core::endpoint::{ClientEndpoint, ServerEndpoint};
+use ropewalk_core::timer::{Timers, Wheel};
+use ropewalk_core::{
+    Address, Channel, Connection, ConnectionAborted, ConnectionId, ConnectionLimits, Deferred,
+    DelayedCall, Factory, Failure, ListenError, LoopContext, Panicked, Port, ReactorCore, Step,
+    Task, Tasks,
+};
+
+use crate::connect::Attempt;
+use crate::connections::{Connections, Entry, Side};
+use crate::driver::{Completions, Driver, ListenerId, QueryId};
+use crate::ports::Ports;
+use crate::reactor::{Handle, RunError, stopped_connect};
+use crate::remote::Remote;
+use crate::shutdown::{Shutdown, shut_down};
+
+/// A connection takes so many steps in a row before others get their turn.
+const STEPS_IN_A_ROW: usize = 64;
+
+/// Connections that touch one another are served so many rounds in one turn.
+const TOUCH_ROUNDS: usize = 16;
+
+/// How long a port rests that could not accept.
+const ACCEPT_REST: Duration = Duration::from_millis(100);
+
+type Call = Box<dyn FnOnce()>;
+
+pub(crate) struct EventLoop {
+    me: Weak<EventLoop>,
+    pub(crate) driver: Rc<dyn Driver>,
+    pub(crate) context: Rc<LoopContext>,
+    timers: Timers,
+    tasks: Tasks,
+    /// The deadlines of connections.
+    deadlines: RefCell<Wheel<ConnectionId>>,
+    pub(crate) connections: RefCell<Connections>,
+    pub(crate) ports: Ports,
+    /// Connections that are being made.
+    pub(crate) attempts: RefCell<BTreeMap<ConnectionId, Rc<Attempt>>>,
+    queries: Cell<u64>,
+    /// Look-ups under way.
+    pub(crate) lookups: RefCell<BTreeMap<u64, Rc<Attempt>>>,
+    /// Attempts whose connection is up, and whose layers are not ready.
+    pub(crate) awaited: RefCell<BTreeMap<ConnectionId, Rc<Attempt>>>,
+    /// Connections that took all their steps in a row, and go on in the next turn.
+    unfinished: RefCell<Vec<ConnectionId>>,
+    pub(crate) remote: Arc<Remote>,
+    startup: RefCell<Vec<Call>>,
+    pub(crate) shutdown: Shutdown,
+    state: Cell<State>,
+    stop_wanted: Cell<bool>,
+    outcome: Cell<Option<Outcome>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Idle,
+    Running,
+    /// The reactor was dropped.
+    Gone,
+}
+
+/// How a run ends.
+#[derive(Clone, Copy)]
+enum Outcome {
+    Finished,
+    EndedAtOnce,
+    TimedOut,
+}
+
+impl EventLoop {
+    pub(crate) fn new(driver: Rc<dyn Driver>) -> Rc<Self> {
+        Rc::new_cyclic(|me: &Weak<Self>| {
+            let epoch = driver.now();
+            let remote = Arc::new(Remote::new(driver.waker()));
+            let for_tasks = Arc::clone(&remote);
+            // What the context knows of the reactor is a handle that keeps nothing alive.
+            let reactor: Weak<dyn ReactorCore> = me.clone();
+            Self {
+                me: me.clone(),
+                context: Rc::new(LoopContext::new(epoch, reactor)),
+                timers: Timers::new(epoch),
+                tasks: Tasks::new(move || for_tasks.wake()),
+                deadlines: RefCell::new(Wheel::new()),
+                connections: RefCell::default(),
+                ports: Ports::default(),
+                attempts: RefCell::default(),
+                queries: Cell::new(0),
+                lookups: RefCell::default(),
+                awaited: RefCell::default(),
+                unfinished: RefCell::default(),
+                remote,
+                startup: RefCell::default(),
+                shutdown: Shutdown::new(),
+                state: Cell::new(State::Idle),
+                stop_wanted: Cell::new(false),
+                outcome: Cell::new(None),
+                driver,
+            }
+        })
+    }
+
+    pub(crate) fn run(&self) -> Result<(), RunError> {
+        if self.state.get() != State::Idle {
+            return Err(RunError::AlreadyRunning);
+        }
+        self.state.set(State::Running);
+        self.outcome.set(None);
+        self.wake_up();
+        let outcome = loop {
+            self.run_startup();
+            if self.stop_wanted.replace(false) {
+                self.begin_shutdown();
+            }
+            if let Some(outcome) = self.outcome.get() {
+                break Ok(outcome);
+            }
+            if let Err(error) = self.turn() {
+                break Err(RunError::Driver(error));
+            }
+        };
+        let connections = self.connections.borrow().len();
+        self.clear();
+        // It was meant for the run that is over.
+        self.stop_wanted.set(false);
+        self.state.set(State::Idle);
+        match outcome? {
+            Outcome::Finished => Ok(()),
+            Outcome::EndedAtOnce => Err(RunError::EndedAtOnce { connections }),
+            Outcome::TimedOut => Err(RunError::ShutdownTimedOut {
+                after: self.shutdown.deadline(),
+                connections,
+            }),
+        }
+    }
+
+    fn turn(&self) -> io::Result<()> {
+        let timeout = self.timeout();
+        self.remote.fall_asleep();
+        let busy = self.has_work() || self.remote.has_calls();
+        let timeout = if busy { Some(Duration::ZERO) } else { timeout };
+        let unfinished = self.unfinished.take();
+        let polled = self.driver.poll(timeout, &mut Sink(self));
+        self.remote.awake();
+        polled?;
+        self.run_deadlines();
+        self.timers.run_due(self.now());
+        self.run_remote_calls();
+        self.tasks.run_woken();
+        for id in unfinished {
+            self.with_channel(id, |_| ());
+        }
+        self.settle_touched();
+        Ok(())
+    }
+
+    fn has_work(&self) -> bool {
+        self.tasks.has_woken()
+            || self.context.has_touched()
+            || !self.unfinished.borrow().is_empty()
+            || self.stop_wanted.get()
+            || self.outcome.get().is_some()
+            || !self.startup.borrow().is_empty()
+    }
+
+    /// How long there is nothing to do, if nothing happens.
+    fn timeout(&self) -> Option<Duration> {
+        let deadline = self.deadlines.borrow().next_wake();
+        let deadline = deadline.map(|nanos| self.context.instant(nanos));
+        let next = [deadline, self.timers.next_wake()]
+            .into_iter()
+            .flatten()
+            .min()?;
+        Some(next.saturating_duration_since(self.driver.now()))
+    }
+
+    /// Reads the time for this turn.
+    fn wake_up(&self) {
+        self.context.set_now(self.driver.now());
+        self.timers.set_now(self.now());
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        self.context.now()
+    }
+
+    pub(crate) fn wall_clock(&self) -> SystemTime {
+        self.driver.wall_clock()
+    }
+
+    /// What these ask for anew waits for the next turn, so that they cannot keep the loop.
+    fn run_startup(&self) {
+        for call in self.startup.take() {
+            guard("a call_when_running", call);
+        }
+    }
+
+    fn run_remote_calls(&self) {
+        if !self.remote.has_calls() {
+            return;
+        }
+        let Some(handle) = self.handle() else { return };
+        for call in self.remote.take_calls() {
+            guard("a call_from_thread", || call(&handle));
+        }
+    }
+
+    fn run_deadlines(&self) {
+        let now = self.context.nanos(self.now());
+        self.deadlines.borrow_mut().advance(now);
+        loop {
+            let due = self.deadlines.borrow_mut().pop_due();
+            let Some((_, id)) = due else { return };
+            if let Some(entry) = self.connections.borrow_mut().get(id) {
+                entry.timer = None;
+            }
+            self.with_channel(id, |channel| {
+                if channel.deadline().is_some_and(|deadline| deadline <= now) {
+                    channel.deadline_passed();
+                }
+            });
+        }
+    }
+
+    fn settle_touched(&self) {
+        let mut touched = Vec::new();
+        for _ in 0..TOUCH_ROUNDS {
+            if !self.context.has_touched() {
+                return;
+            }
+            self.context.take_touched(&mut touched);
+            for id in touched.drain(..) {
+                self.with_channel(id, |_| ());
+            }
+        }
+    }
+
+    /// Tells a channel of an event, then does what it asks for.
+    pub(crate) fn with_channel(&self, id: ConnectionId, event: impl FnOnce(&mut Channel)) {
+        let channel = {
+            let mut connections = self.connections.borrow_mut();
+            connections.get(id).and_then(|entry| entry.channel.take())
+        };
+        let Some(mut channel) = channel else { return };
+        let settled = guard("a layer of a connection", || {
+            event(&mut channel);
+            self.settle(channel);
+        });
+        if settled.is_none() {
+            // The channel guards its protocol. What came through was a layer's or a destructor's,
+            // and has taken the channel with it.
+            self.driver.abort(id);
+            if let Some(entry) = self.close_entry(id) {
+                drop(entry);
+                self.ended(id, &Failure::msg("a layer of the connection panicked"));
+            }
+        }
+    }
+
+    fn settle(&self, mut channel: Channel) {
+        let id = channel.id();
+        for _ in 0..STEPS_IN_A_ROW {
+            match channel.next_step() {
+                Step::Send => channel.send(|queue| self.driver.send(id, queue)),
+                Step::ShutdownWrite => {
+                    if let Err(error) = self.driver.shutdown_write(id) {
+                        channel.failed(error);
+                    }
+                }
+                Step::SetOption(option) => {
+                    if let Err(error) = self.driver.set_option(id, option) {
+                        tracing::warn!(connection = %id, ?option, %error, "cannot set an option");
+                    }
+                }
+                Step::Close => {
+                    self.driver.close(id);
+                    return self.forget(channel);
+                }
+                Step::Abort => {
+                    self.driver.abort(id);
+                    return self.forget(channel);
+                }
+                Step::Wait => return self.put_back(channel),
+            }
+        }
+        self.unfinished.borrow_mut().push(id);
+        self.put_back(channel);
+    }
+
+    fn put_back(&self, channel: Channel) {
+        let id = channel.id();
+        let ready = channel.is_made().then(|| self.awaited_by(id)).flatten();
+        let ready = ready.map(|attempt| (attempt, channel.connection()));
+        let deadline = channel.deadline();
+        let reading = channel.wants_read();
+        let mut connections = self.connections.borrow_mut();
+        let Some(entry) = connections.get(id) else {
+            debug_assert!(false, "a channel at work has an entry");
+            return;
+        };
+        entry.channel = Some(channel);
+        if let Some(deadline) = deadline {
+            let mut wheel = self.deadlines.borrow_mut();
+            match entry.timer {
+                Some(_) if entry.armed <= deadline => {}
+                Some(timer) => {
+                    wheel.reset(timer, deadline);
+                    entry.armed = deadline;
+                }
+                None => {
+                    entry.timer = Some(wheel.insert(deadline, id));
+                    entry.armed = deadline;
+                }
+            }
+        }
+        let told = std::mem::replace(&mut entry.reading, reading);
+        drop(connections);
+        if told != reading {
+            self.driver.set_reading(id, reading);
+        }
+        if let Some((attempt, connection)) = ready {
+            attempt.ready(connection);
+        }
+    }
+
+    /// The connection has ended, and its socket is closed.
+    fn forget(&self, channel: Channel) {
+        let id = channel.id();
+        let entry = self.close_entry(id);
+        drop(entry);
+        if channel.is_made()
+            && let Some(attempt) = self.awaited_by(id)
+        {
+            // It was up, if only for the length of its `connection_made`.
+            attempt.ready(channel.connection());
+        }
+        let reason = channel.lost();
+        self.ended(id, &reason);
+    }
+
+    fn close_entry(&self, id: ConnectionId) -> Option<Entry> {
+        let entry = self.connections.borrow_mut().close(id)?;
+        if let Some(timer) = entry.timer {
+            self.deadlines.borrow_mut().cancel(timer);
+        }
+        Some(entry)
+    }
+
+    fn ended(&self, id: ConnectionId, reason: &Failure) {
+        if let Some(attempt) = self.awaited_by(id) {
+            attempt.lost(reason.clone());
+        }
+        self.shutdown.connection_gone(self);
+    }
+
+    /// The attempt that waits for the connection to be ready; it does no longer.
+    fn awaited_by(&self, id: ConnectionId) -> Option<Rc<Attempt>> {
+        let mut awaited = self.awaited.borrow_mut();
+        // Looked at for each event of each connection: mostly there is none.
+        (!awaited.is_empty()).then(|| awaited.remove(&id)).flatten()
+    }
+
+    /// Builds what stands on a new connection, and puts it in its entry, not yet told that it is
+    /// up. `false` when the factory refuses it, or panics.
+    pub(crate) fn adopt(
+        &self,
+        id: ConnectionId,
+        factory: &dyn Factory,
+        limits: impl FnOnce() -> Rc<ConnectionLimits>,
+        peer: Address,
+        host: &Rc<Address>,
+    ) -> bool {
+        let built = guard("building a protocol", || {
+            let protocol = factory.build_protocol(&peer)?;
+            Some((protocol, factory.build_layers(&peer), limits()))
+        });
+        let Some((protocol, layers, limits)) = built.flatten() else {
+            return false;
+        };
+        let context = Rc::clone(&self.context);
+        let host = Rc::clone(host);
+        let channel = Channel::new(context, id, protocol, layers, limits, peer, host);
+        // The factory may have ended what it was to build for, by cancelling an attempt.
+        let mut channel = Some(channel);
+        if let Some(entry) = self.connections.borrow_mut().get(id) {
+            entry.channel = channel.take();
+        }
+        channel.is_none()
+    }
+
+    /// A handle to a connection that is not at work.
+    pub(crate) fn connection(&self, id: ConnectionId) -> Option<Connection> {
+        let mut connections = self.connections.borrow_mut();
+        Some(connections.get(id)?.channel.as_ref()?.connection())
+    }
+
+    /// Frees the name of a connection that never was.
+    pub(crate) fn free(&self, id: ConnectionId) {
+        let entry = self.close_entry(id);
+        guard("dropping a protocol", || drop(entry));
+        self.shutdown.connection_gone(self);
+    }
+
+    pub(crate) fn call_later(&self, delay: Duration, call: Call) -> DelayedCall {
+        let call = self.timers.call_later(self.now(), delay, call);
+        if self.is_over() {
+            call.cancel();
+        }
+        call
+    }
+
+    pub(crate) fn spawn(&self, future: Pin<Box<dyn Future<Output = ()>>>) -> Task {
+        let task = self.tasks.spawn(future);
+        if self.is_over() {
+            task.cancel();
+        }
+        task
+    }
+
+    pub(crate) fn call_when_running(&self, call: Call) {
+        if !self.is_over() {
+            self.startup.borrow_mut().push(call);
+        }
+    }
+
+    /// Whether the reactor was dropped. What is handed over then is dropped too: it would be kept
+    /// for ever by whoever in it keeps a handle.
+    pub(crate) fn is_over(&self) -> bool {
+        self.state.get() == State::Gone
+    }
+
+    pub(crate) fn listen(
+        &self,
+        endpoint: &ServerEndpoint,
+        factory: &Rc<dyn Factory>,
+    ) -> Result<Port, ListenError> {
+        let listen = |driver: &dyn Driver, id| Ok((driver.listen(id, endpoint)?, ()));
+        let (port, ()) = self.open_port(endpoint.to_string(), factory, listen)?;
+        Ok(port)
+    }
+
+    /// Listens, and returns a duplicate of the socket for other loops.
+    pub(crate) fn listen_and_share(
+        &self,
+        endpoint: &ServerEndpoint,
+        factory: &Rc<dyn Factory>,
+    ) -> Result<(Port, OwnedFd), ListenError> {
+        let listen = |driver: &dyn Driver, id| {
+            let address = driver.listen(id, endpoint)?;
+            let duplicate = driver.share(id);
+            if duplicate.is_err() {
+                driver.close_listener(id);
+            }
+            Ok((address, duplicate?))
+        };
+        self.open_port(endpoint.to_string(), factory, listen)
+    }
+
+    /// Accepts from a socket that listens already.
+    pub(crate) fn adopt_port(
+        &self,
+        socket: OwnedFd,
+        factory: &Rc<dyn Factory>,
+    ) -> Result<Port, ListenError> {
+        let name = format!("the inherited socket {}", socket.as_raw_fd());
+        let adopt = |driver: &dyn Driver, id| Ok((driver.adopt(id, socket)?, ()));
+        let (port, ()) = self.open_port(name, factory, adopt)?;
+        Ok(port)
+    }
+
+    fn open_port<T>(
+        &self,
+        name: String,
+        factory: &Rc<dyn Factory>,
+        begin: impl FnOnce(&dyn Driver, ListenerId) -> io::Result<(Address, T)>,
+    ) -> Result<(Port, T), ListenError> {
+        if self.is_over() {
+            return Err(ListenError::ReactorStopped);
+        }
+        self.ports.open(self, name, factory, begin)
+    }
+
+    pub(crate) fn connect(
+        &self,
+        endpoint: &ClientEndpoint,
+        factory: Rc<dyn Factory>,
+    ) -> Deferred<Connection> {
+        match self.me.upgrade() {
+            Some(me) if !self.is_over() => Attempt::begin(&me, endpoint.clone(), factory),
+            _ => stopped_connect(),
+        }
+    }
+
+    pub(crate) fn close_ports(&self) {
+        self.ports.close_all(&*self.driver);
+    }
+
+    /// Tells connections that the program is shutting down.
+    pub(crate) fn drain(&self, side: Option<Side>) {
+        if side.is_none() {
+            self.give_up_attempts();
+        }
+        let ids = self.connections.borrow().ids(side);
+        for id in ids {
+            self.with_channel(id, Channel::drain);
+        }
+    }
+
+    fn give_up_attempts(&self) {
+        let attempts = self.attempts.take();
+        let lookups = self.lookups.take();
+        for attempt in attempts.into_values().chain(lookups.into_values()) {
+            attempt.give_up();
+        }
+    }
+
+    /// Whether no connection of this kind is left.
+    pub(crate) fn is_gone(&self, side: Option<Side>) -> bool {
+        let connections = self.connections.borrow();
+        match side {
+            Some(Side::Accepted) => connections.accepted() == 0,
+            _ => connections.len() == 0,
+        }
+    }
+
+    pub(crate) fn stop(&self) {
+        self.stop_wanted.set(true);
+    }
+
+    pub(crate) fn stop_now(&self) {
+        self.outcome.set(Some(Outcome::EndedAtOnce));
+    }
+
+    /// The shutdown is complete.
+    pub(crate) fn finish(&self) {
+        if self.outcome.get().is_none() {
+            self.outcome.set(Some(Outcome::Finished));
+        }
+    }
+
+    fn begin_shutdown(&self) {
+        if self.shutdown.begun.replace(true) {
+            return;
+        }
+        let Some(me) = self.me.upgrade() else { return };
+        self.spawn(Box::pin(shut_down(me)));
+        let me = self.me.clone();
+        let late = Box::new(move || {
+            if let Some(me) = me.upgrade()
+                && me.outcome.get().is_none()
+            {
+                me.outcome.set(Some(Outcome::TimedOut));
+            }
+        });
+        self.call_later(self.shutdown.deadline(), late);
+    }
+
+    /// Ends all that is left of a run.
+    fn clear(&self) {
+        self.close_ports();
+        self.shutdown.reset();
+        self.tasks.clear();
+        // What ends may start something anew; it is ended too, a bounded number of times.
+        for _ in 0..TOUCH_ROUNDS {
+            self.give_up_attempts();
+            let ids = self.connections.borrow().ids(None);
+            for id in &ids {
+                self.with_channel(*id, |channel| {
+                    channel.end(Failure::from(ConnectionAborted).context("the reactor has ended"));
+                });
+            }
+            self.timers.clear();
+            self.tasks.clear();
+            self.shutdown.reset();
+            self.close_ports();
+            if ids.is_empty() {
+                break;
+            }
+        }
+    }
+
+    /// The reactor is dropped: ends everything, for good.
+    pub(crate) fn end(&self) {
+        self.state.set(State::Gone);
+        let startup = self.startup.take();
+        drop(startup);
+        self.clear();
+        self.remote.close();
+    }
+
+    fn handle(&self) -> Option<Handle> {
+        self.me.upgrade().map(|inner| Handle { inner })
+    }
+
+    pub(crate) fn next_query(&self) -> QueryId {
+        let query = self.queries.get();
+        self.queries.set(query + 1);
+        QueryId(query)
+    }
+
+    pub(crate) fn weak(&self) -> Weak<Self> {
+        self.me.clone()
+    }
+}
+
+/// Runs code of others. A panic in it is logged, and the loop goes on.
+pub(crate) fn guard<R>(what: &'static str, call: impl FnOnce() -> R) -> Option<R> {
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(result) => Some(result),
+        Err(payload) => {
+            tracing::error!("{}", Panicked::new(what, &*payload));
+            None
+        }
+    }
+}
+
+impl ropewalk_core::ReactorTime for EventLoop {
+    fn now(&self) -> Instant {
+        self.now()
+    }
+
+    fn wall_clock(&self) -> SystemTime {
+        self.wall_clock()
+    }
+
+    fn call_later(&self, delay: Duration, call: Call) -> DelayedCall {
+        self.call_later(delay, call)
+    }
+}
+
+impl ropewalk_core::ReactorTasks for EventLoop {
+    fn spawn(&self, future: Pin<Box<dyn Future<Output = ()>>>) -> Task {
+        self.spawn(future)
+    }
+}
+
+impl ropewalk_core::ReactorNet for EventLoop {
+    fn listen(
+        &self,
+        endpoint: &ServerEndpoint,
+        factory: Rc<dyn Factory>,
+    ) -> Result<Port, ListenError> {
+        self.listen(endpoint, &factory)
+    }
+
+    fn connect(&self, endpoint: &ClientEndpoint, factory: Rc<dyn Factory>) -> Deferred<Connection> {
+        self.connect(endpoint, factory)
+    }
+}
+
+/// What the driver reports, told to the loop.
+struct Sink<'a>(&'a EventLoop);
+
+impl Completions for Sink<'_> {
+    fn waited(&mut self) {
+        self.0.remote.awake();
+        self.0.wake_up();
+    }
+
+    fn accepted(
+        &mut self,
+        listener: ListenerId,
+        peer: Address,
+        host: &Rc<Address>,
+    ) -> Option<ConnectionId> {
+        let (factory, limits) = self.0.ports.factory(listener)?;
+        let id = self.0.connections.borrow_mut().open(Side::Accepted);
+        if !self.0.adopt(id, &*factory, || limits, peer, host) {
+            self.0.free(id);
+            return None;
+        }
+        Some(id)
+    }
+
+    fn accept_failed(&mut self, listener: ListenerId, error: io::Error) {
+        self.0.ports.rest(self.0, listener, &error, ACCEPT_REST);
+    }
+
+    fn resolved(&mut self, query: QueryId, result: io::Result<Vec<SocketAddr>>) {
+        let attempt = self.0.lookups.borrow_mut().remove(&query.0);
+        if let Some(attempt) = attempt {
+            attempt.resolved(result);
+        }
+    }
+
+    fn opened(&mut self, connection: ConnectionId, host: &Rc<Address>) {
+        let attempt = self.0.attempts.borrow_mut().remove(&connection);
+        if let Some(attempt) = attempt
+            && !attempt.opened(connection, host)
+        {
+            return;
+        }
+        self.0.with_channel(connection, Channel::connected);
+    }
+
+    fn connect_failed(&mut self, connection: ConnectionId, error: io::Error) {
+        let attempt = self.0.attempts.borrow_mut().remove(&connection);
+        if let Some(attempt) = attempt {
+            attempt.failed(error);
+        }
+        // Last, so that an attempt that goes on with another address is never nothing in between.
+        self.0.free(connection);
+    }
+
+    fn received(&mut self, connection: ConnectionId, data: &[u8]) {
+        self.0
+            .with_channel(connection, |channel| channel.received(data));
+    }
+
+    fn read_closed(&mut self, connection: ConnectionId) {
+        self.0.with_channel(connection, Channel::read_closed);
+    }
+
+    fn writable(&mut self, connection: ConnectionId) {
+        self.0.with_channel(connection, Channel::writable);
+    }
+
+    fn failed(&mut self, connection: ConnectionId, error: io::Error) {
+        self.0
+            .with_channel(connection, |channel| channel.failed(error));
+    }
+}

@@ -1,0 +1,493 @@
+//! The poll driver: the operating system's readiness interface (epoll, kqueue), through mio.
+//!
+//! It is edge-triggered. A connection is registered for reading once; writability is asked for
+//! when the kernel has refused bytes for the first time, and no registration is changed after
+//! that. One read buffer of 64 KiB serves all connections, so that an idle one holds none. After
+//! a read that did not fill it no second one is made. See [`driver`](crate::driver) for what it
+//! promises.
+
+mod listener;
+mod resolver;
+mod socket;
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use mio::{Events, Interest, Poll, Registry, Token, Waker};
+use ropewalk_core::endpoint::ServerEndpoint;
+use ropewalk_core::{Address, ConnectionId, OutputQueue, SendStatus, SocketOption};
+
+use crate::driver::{Completions, Driver, ListenerId, QueryId, Target, Wake};
+pub(crate) use listener::probe;
+use listener::{Accepted, Listener};
+use resolver::Resolver;
+use socket::{Socket, Stream, flag};
+
+/// All connections of a loop read into one buffer of this size.
+const READ_BUFFER: usize = 64 * 1024;
+
+/// A connection that fills the buffer is read this often before others get their turn.
+const READS_IN_A_ROW: usize = 4;
+
+/// A listener accepts this many connections before others get their turn.
+const ACCEPTS_IN_A_ROW: usize = 64;
+
+const EVENTS: usize = 1024;
+
+const WAKER: Token = Token(usize::MAX);
+/// Tokens above this are listeners, those below connections.
+const LISTENERS: usize = 1 << 32;
+
+/// The driver for real sockets.
+pub struct PollDriver {
+    poll: RefCell<Poll>,
+    registry: Registry,
+    events: Cell<Option<Events>>,
+    buffer: Cell<Option<Box<[u8]>>>,
+    /// By the index of the connection's name.
+    sockets: RefCell<Vec<Option<Socket>>>,
+    listeners: RefCell<Vec<Option<Listener>>>,
+    /// What may be read, written or accepted now.
+    ready: RefCell<VecDeque<Ready>>,
+    resolver: Resolver,
+    waker: Arc<PollWaker>,
+}
+
+#[derive(Clone, Copy)]
+enum Ready {
+    Connection(u32),
+    Listener(u32),
+}
+
+struct PollWaker(Waker);
+
+impl Wake for PollWaker {
+    fn wake(&self) {
+        if let Err(error) = self.0.wake() {
+            tracing::error!(%error, "cannot wake the loop; it goes on when something else happens");
+        }
+    }
+}
+
+impl PollDriver {
+    /// A driver with no connections.
+    ///
+    /// # Errors
+    /// The operating system gave no descriptor.
+    pub fn new() -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let registry = poll.registry().try_clone()?;
+        let waker = Arc::new(PollWaker(Waker::new(&registry, WAKER)?));
+        Ok(Self {
+            resolver: Resolver::new(Arc::clone(&waker) as Arc<dyn Wake>),
+            poll: RefCell::new(poll),
+            registry,
+            events: Cell::new(Some(Events::with_capacity(EVENTS))),
+            buffer: Cell::new(Some(vec![0; READ_BUFFER].into_boxed_slice())),
+            sockets: RefCell::default(),
+            listeners: RefCell::default(),
+            ready: RefCell::default(),
+            waker,
+        })
+    }
+
+    /// Runs `action` on a socket, if it is open.
+    fn socket<R>(&self, id: ConnectionId, action: impl FnOnce(&mut Socket) -> R) -> Option<R> {
+        let mut sockets = self.sockets.borrow_mut();
+        let socket = sockets.get_mut(id.index() as usize)?.as_mut()?;
+        (socket.generation == id.generation()).then(|| action(socket))
+    }
+
+    fn id_at(&self, index: u32) -> Option<ConnectionId> {
+        let sockets = self.sockets.borrow();
+        let socket = sockets.get(index as usize)?.as_ref()?;
+        Some(ConnectionId::new(index, socket.generation))
+    }
+
+    fn insert(&self, id: ConnectionId, mut stream: Stream, flags: u16) -> io::Result<()> {
+        let interest = match flags & flag::CONNECTING {
+            0 => socket::READS,
+            _ => socket::READS | Interest::WRITABLE,
+        };
+        stream.register(&self.registry, Token(id.index() as usize), interest)?;
+        let mut sockets = self.sockets.borrow_mut();
+        let index = id.index() as usize;
+        if sockets.len() <= index {
+            sockets.resize_with(index + 1, || None);
+        }
+        sockets[index] = Some(Socket::new(stream, id.generation(), flags));
+        Ok(())
+    }
+
+    fn remove(&self, id: ConnectionId) -> Option<Socket> {
+        self.socket(id, |_| ())?;
+        self.sockets.borrow_mut()[id.index() as usize].take()
+    }
+
+    /// Makes `id` ready, unless it is already.
+    fn queue(&self, id: ConnectionId) {
+        let queued = self.socket(id, |socket| {
+            let queued = socket.is(flag::QUEUED);
+            socket.set(flag::QUEUED);
+            queued
+        });
+        if queued == Some(false) {
+            let mut ready = self.ready.borrow_mut();
+            ready.push_back(Ready::Connection(id.index()));
+        }
+    }
+
+    /// Makes a listener ready, unless it is already or rests.
+    fn queue_listener(&self, id: u32, listener: &mut Listener) {
+        if listener.ready && !listener.resting && !listener.queued {
+            listener.queued = true;
+            self.ready.borrow_mut().push_back(Ready::Listener(id));
+        }
+    }
+
+    /// Notes what the kernel said of a token.
+    fn note(&self, event: &mio::event::Event) {
+        let token = event.token().0;
+        if token >= LISTENERS {
+            let id = (token - LISTENERS) as u32;
+            let mut listeners = self.listeners.borrow_mut();
+            if let Some(Some(listener)) = listeners.get_mut(id as usize) {
+                listener.ready = true;
+                self.queue_listener(id, listener);
+            }
+            return;
+        }
+        let Some(id) = self.id_at(token as u32) else {
+            return;
+        };
+        self.socket(id, |socket| {
+            if event.is_readable() || event.is_read_closed() {
+                socket.set(flag::READABLE);
+            }
+            if event.is_read_closed() || event.is_priority() {
+                socket.set(flag::MORE);
+            }
+            if event.is_writable() || event.is_write_closed() {
+                socket.set(flag::WRITE_READY);
+            }
+            if event.is_error() {
+                socket.set(flag::ERROR | flag::WRITE_READY);
+            }
+        });
+        self.queue(id);
+    }
+
+    fn serve(&self, id: ConnectionId, buffer: &mut [u8], completions: &mut dyn Completions) {
+        let flags = self.socket(id, |socket| {
+            socket.clear(flag::QUEUED);
+            socket.flags()
+        });
+        let Some(flags) = flags else { return };
+        if flags & flag::CONNECTING != 0 {
+            if flags & flag::WRITE_READY == 0 || !self.finish_connect(id, completions) {
+                return;
+            }
+        } else if flags & flag::WRITE_READY != 0 {
+            let blocked = self.socket(id, |socket| {
+                socket.clear(flag::WRITE_READY);
+                let blocked = socket.is(flag::BLOCKED);
+                socket.clear(flag::BLOCKED);
+                blocked
+            });
+            if blocked == Some(true) {
+                completions.writable(id);
+            }
+        }
+        self.read(id, buffer, completions);
+        // A connection that is not being read would not notice that it is dead.
+        let dead = self.socket(id, |socket| {
+            if !socket.is(flag::ERROR) || socket.may_read() {
+                return None;
+            }
+            socket.clear(flag::ERROR);
+            socket.stream.take_error().transpose()
+        });
+        if let Some(Some(error)) = dead {
+            completions.failed(id, error.unwrap_or_else(|error| error));
+        }
+    }
+
+    /// Reads while there is something to read, the loop wants it, and the budget lasts.
+    fn read(&self, id: ConnectionId, buffer: &mut [u8], completions: &mut dyn Completions) {
+        for _ in 0..READS_IN_A_ROW {
+            let read = self.socket(id, |socket| {
+                if !socket.may_read() {
+                    return None;
+                }
+                let read = socket.stream.read(buffer);
+                match &read {
+                    Ok(0) => socket.set(flag::READ_END),
+                    // A short read has emptied the socket, unless it holds something else.
+                    Ok(read) if *read < buffer.len() && !socket.is(flag::MORE) => {
+                        socket.clear(flag::READABLE);
+                    }
+                    Ok(_) => {}
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        socket.clear(flag::READABLE | flag::MORE);
+                        return None;
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(_) => socket.set(flag::READ_END),
+                }
+                Some(read)
+            });
+            match read {
+                Some(Some(Ok(0))) => return completions.read_closed(id),
+                Some(Some(Ok(read))) => completions.received(id, &buffer[..read]),
+                Some(Some(Err(error))) if error.kind() == io::ErrorKind::Interrupted => {}
+                Some(Some(Err(error))) => return completions.failed(id, error),
+                Some(None) | None => return,
+            }
+        }
+        if self.socket(id, |socket| socket.may_read()) == Some(true) {
+            self.queue(id);
+        }
+    }
+
+    /// Whether the connection is up; reports it.
+    fn finish_connect(&self, id: ConnectionId, completions: &mut dyn Completions) -> bool {
+        let result = self.socket(id, |socket| {
+            socket.clear(flag::CONNECTING | flag::WRITE_READY);
+            match socket.stream.take_error() {
+                Ok(None) => socket.stream.host(),
+                Ok(Some(error)) | Err(error) => Err(error),
+            }
+        });
+        match result {
+            Some(Ok(host)) => {
+                completions.opened(id, &Rc::new(host));
+                true
+            }
+            Some(Err(error)) => {
+                self.remove(id);
+                completions.connect_failed(id, error);
+                false
+            }
+            None => false,
+        }
+    }
+
+    fn accept(&self, id: ListenerId, completions: &mut dyn Completions) {
+        self.listener(id, |listener| listener.queued = false);
+        for _ in 0..ACCEPTS_IN_A_ROW {
+            let accepted = self.listener(id, |listener| {
+                if listener.resting {
+                    return Accepted::Nothing;
+                }
+                let accepted = listener.accept();
+                listener.resting = matches!(accepted, Accepted::Failed(_));
+                accepted
+            });
+            let (stream, peer, host) = match accepted {
+                Some(Accepted::Connection(stream, peer, host)) => (stream, peer, host),
+                Some(Accepted::Failed(error)) => return completions.accept_failed(id, error),
+                Some(Accepted::Nothing) | None => return,
+            };
+            let Some(connection) = completions.accepted(id, peer, &host) else {
+                continue;
+            };
+            match self.insert(connection, stream, flag::READING) {
+                Ok(()) => completions.opened(connection, &host),
+                Err(error) => completions.connect_failed(connection, error),
+            }
+        }
+        self.listener(id, |listener| self.queue_listener(id.0, listener));
+    }
+
+    /// Runs `action` on a listener, if it is open.
+    fn listener<R>(&self, id: ListenerId, action: impl FnOnce(&mut Listener) -> R) -> Option<R> {
+        let mut listeners = self.listeners.borrow_mut();
+        let listener = listeners.get_mut(id.0 as usize)?.as_mut()?;
+        Some(action(listener))
+    }
+
+    fn insert_listener(&self, id: ListenerId, listener: Listener) -> Address {
+        let address = listener.address();
+        let mut listeners = self.listeners.borrow_mut();
+        let index = id.0 as usize;
+        if listeners.len() <= index {
+            listeners.resize_with(index + 1, || None);
+        }
+        listeners[index] = Some(listener);
+        address
+    }
+}
+
+impl Driver for PollDriver {
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn wall_clock(&self) -> SystemTime {
+        SystemTime::now()
+    }
+
+    fn listen(&self, id: ListenerId, endpoint: &ServerEndpoint) -> io::Result<Address> {
+        let token = listener_token(id);
+        let listener = Listener::bind(endpoint, &self.registry, token)?;
+        Ok(self.insert_listener(id, listener))
+    }
+
+    fn adopt(&self, id: ListenerId, socket: OwnedFd) -> io::Result<Address> {
+        let listener = Listener::adopt(socket, &self.registry, listener_token(id))?;
+        Ok(self.insert_listener(id, listener))
+    }
+
+    fn share(&self, id: ListenerId) -> io::Result<OwnedFd> {
+        self.listener(id, |listener| listener.share())
+            .unwrap_or_else(|| Err(io::ErrorKind::NotConnected.into()))
+    }
+
+    fn resume_accepting(&self, id: ListenerId) {
+        self.listener(id, |listener| {
+            listener.resting = false;
+            self.queue_listener(id.0, listener);
+        });
+    }
+
+    fn close_listener(&self, id: ListenerId) {
+        let closed = self
+            .listeners
+            .borrow_mut()
+            .get_mut(id.0 as usize)
+            .and_then(Option::take);
+        if let Some(mut listener) = closed {
+            listener.deregister(&self.registry);
+        }
+    }
+
+    fn resolve(&self, query: QueryId, host: &str, port: u16) {
+        self.resolver.resolve(query, host.to_owned(), port);
+    }
+
+    fn connect(&self, id: ConnectionId, target: Target<'_>) -> io::Result<()> {
+        let stream = Stream::connect(target)?;
+        self.insert(id, stream, flag::READING | flag::CONNECTING)
+    }
+
+    fn send(&self, id: ConnectionId, output: &mut OutputQueue) -> io::Result<SendStatus> {
+        let sent = self.socket(id, |socket| socket.send(output, id, &self.registry));
+        match sent {
+            Some(Ok(socket::Sent::All)) => Ok(SendStatus::Ready),
+            Some(Ok(socket::Sent::Blocked)) => Ok(SendStatus::Blocked),
+            Some(Ok(socket::Sent::Enough)) => {
+                self.queue(id);
+                Ok(SendStatus::Blocked)
+            }
+            Some(Err(error)) => Err(error),
+            None => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
+    fn set_reading(&self, id: ConnectionId, on: bool) {
+        let readable = self.socket(id, |socket| {
+            if on {
+                socket.set(flag::READING);
+            } else {
+                socket.clear(flag::READING);
+            }
+            socket.may_read()
+        });
+        if readable == Some(true) {
+            self.queue(id);
+        }
+    }
+
+    fn shutdown_write(&self, id: ConnectionId) -> io::Result<()> {
+        self.socket(id, |socket| socket.stream.shutdown_write())
+            .unwrap_or_else(|| Err(io::ErrorKind::NotConnected.into()))
+    }
+
+    fn set_option(&self, id: ConnectionId, option: SocketOption) -> io::Result<()> {
+        self.socket(id, |socket| socket.stream.set_option(option))
+            .unwrap_or_else(|| Err(io::ErrorKind::NotConnected.into()))
+    }
+
+    fn close(&self, id: ConnectionId) {
+        // The kernel forgets the registration with the descriptor.
+        drop(self.remove(id));
+    }
+
+    fn abort(&self, id: ConnectionId) {
+        if let Some(socket) = self.remove(id) {
+            socket.stream.reset_on_close();
+        }
+    }
+
+    fn poll(&self, timeout: Option<Duration>, completions: &mut dyn Completions) -> io::Result<()> {
+        let timeout = match self.ready.borrow().is_empty() {
+            true => timeout,
+            false => Some(Duration::ZERO),
+        };
+        let mut events = self
+            .events
+            .take()
+            .unwrap_or_else(|| Events::with_capacity(EVENTS));
+        let polled = self.poll.borrow_mut().poll(&mut events, timeout);
+        completions.waited();
+        let mut woken = false;
+        if polled.is_ok() {
+            for event in &events {
+                match event.token() {
+                    WAKER => woken = true,
+                    _ => self.note(event),
+                }
+            }
+        }
+        self.events.set(Some(events));
+        match polled {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+            _ => {}
+        }
+        let mut buffer = self
+            .buffer
+            .take()
+            .unwrap_or_else(|| vec![0; READ_BUFFER].into_boxed_slice());
+        // What becomes ready from here on waits for the next poll.
+        let ready = self.ready.borrow().len();
+        for _ in 0..ready {
+            let next = self.ready.borrow_mut().pop_front();
+            match next {
+                Some(Ready::Connection(index)) => {
+                    if let Some(id) = self.id_at(index) {
+                        self.serve(id, &mut buffer, completions);
+                    }
+                }
+                Some(Ready::Listener(id)) => self.accept(ListenerId(id), completions),
+                None => break,
+            }
+        }
+        self.buffer.set(Some(buffer));
+        if woken {
+            for (query, result) in self.resolver.take_answers() {
+                completions.resolved(query, result);
+            }
+        }
+        Ok(())
+    }
+
+    fn waker(&self) -> Arc<dyn Wake> {
+        Arc::clone(&self.waker) as Arc<dyn Wake>
+    }
+}
+
+fn listener_token(id: ListenerId) -> Token {
+    Token(LISTENERS + id.0 as usize)
+}
+
+/// The addresses of this machine as people write them: an IPv4 peer of a dual-stack listener is
+/// an IPv4 peer.
+fn canonical(address: SocketAddr) -> Address {
+    Address::Tcp(SocketAddr::new(address.ip().to_canonical(), address.port()))
+}

@@ -1,0 +1,351 @@
+//! A connection's socket, and what is known of it.
+
+use std::io::{self, IoSlice, Read};
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use mio::event::Source;
+use mio::net::{TcpStream, UnixStream};
+use mio::{Interest, Registry, Token};
+use ropewalk_core::endpoint::SocketOptions;
+use ropewalk_core::{Address, ConnectionId, FileRegion, OutputQueue, SocketOption};
+use rustix::net::{SendAncillaryBuffer, SendFlags, send, sendmsg};
+use socket2::{Domain, SockAddr, SockRef, TcpKeepalive, Type};
+
+use super::canonical;
+use crate::driver::Target;
+
+/// How many pieces of output are sent by one call.
+const SLICES: usize = 64;
+
+/// A connection sends this many bytes in a row before others get their turn.
+const SEND_IN_A_ROW: u64 = 1024 * 1024;
+
+/// What a connection is registered for from the first.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(super) const READS: Interest = Interest::READABLE.add(Interest::PRIORITY);
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(super) const READS: Interest = Interest::READABLE;
+
+/// What is known of a socket.
+pub(super) mod flag {
+    /// The loop wants what can be read.
+    pub(crate) const READING: u16 = 1;
+    /// There may be something to read.
+    pub(crate) const READABLE: u16 = 1 << 1;
+    /// A short read may have stopped before more: the peer's end, or a mark that it set in its
+    /// bytes by sending an urgent one (RFC 9293 section 3.8.5; FTP's ABOR does).
+    pub(crate) const MORE: u16 = 1 << 2;
+    /// The end was read.
+    pub(crate) const READ_END: u16 = 1 << 3;
+    /// The kernel said that it takes bytes.
+    pub(crate) const WRITE_READY: u16 = 1 << 4;
+    /// The loop waits for `writable`.
+    pub(crate) const BLOCKED: u16 = 1 << 5;
+    /// The kernel was asked to say when it takes bytes.
+    pub(crate) const ASKED: u16 = 1 << 6;
+    /// The connection is not up yet.
+    pub(crate) const CONNECTING: u16 = 1 << 7;
+    /// The kernel reported an error.
+    pub(crate) const ERROR: u16 = 1 << 8;
+    /// It stands in the queue of what is ready.
+    pub(crate) const QUEUED: u16 = 1 << 9;
+}
+
+/// One connection of the driver: 16 bytes.
+pub(super) struct Socket {
+    pub(super) stream: Stream,
+    pub(super) generation: u32,
+    flags: u16,
+}
+
+/// What came of sending.
+pub(super) enum Sent {
+    /// All was taken.
+    All,
+    /// The kernel takes no more.
+    Blocked,
+    /// The kernel would take more, but others want their turn.
+    Enough,
+}
+
+impl Socket {
+    pub(super) fn new(stream: Stream, generation: u32, mut flags: u16) -> Self {
+        if flags & flag::CONNECTING != 0 {
+            flags |= flag::ASKED;
+        }
+        Self {
+            stream,
+            generation,
+            flags,
+        }
+    }
+
+    pub(super) fn flags(&self) -> u16 {
+        self.flags
+    }
+
+    pub(super) fn is(&self, flags: u16) -> bool {
+        self.flags & flags != 0
+    }
+
+    pub(super) fn set(&mut self, flags: u16) {
+        self.flags |= flags;
+    }
+
+    pub(super) fn clear(&mut self, flags: u16) {
+        self.flags &= !flags;
+    }
+
+    /// Whether a read would be of use.
+    pub(super) fn may_read(&self) -> bool {
+        self.is(flag::READABLE)
+            && self.is(flag::READING)
+            && !self.is(flag::READ_END | flag::CONNECTING)
+    }
+
+    pub(super) fn send(
+        &mut self,
+        output: &mut OutputQueue,
+        id: ConnectionId,
+        registry: &Registry,
+    ) -> io::Result<Sent> {
+        let mut budget = SEND_IN_A_ROW;
+        while !output.is_empty() {
+            if budget == 0 {
+                self.set(flag::BLOCKED | flag::WRITE_READY);
+                return Ok(Sent::Enough);
+            }
+            let step = match output.file() {
+                Some(region) => send_file(self.stream.as_fd(), region, budget),
+                None => send_memory(self.stream.as_fd(), output),
+            };
+            let full = match step {
+                Ok(step) => {
+                    output.consume(step.sent);
+                    budget = budget.saturating_sub(step.sent);
+                    step.full
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => true,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => false,
+                Err(error) => return Err(error),
+            };
+            if full {
+                self.set(flag::BLOCKED);
+                if !self.is(flag::ASKED) {
+                    let token = Token(id.index() as usize);
+                    let interest = READS | Interest::WRITABLE;
+                    self.stream.reregister(registry, token, interest)?;
+                    self.set(flag::ASKED);
+                }
+                return Ok(Sent::Blocked);
+            }
+        }
+        Ok(Sent::All)
+    }
+}
+
+struct Step {
+    sent: u64,
+    /// The kernel took less than it was given: it will take nothing more now.
+    full: bool,
+}
+
+fn send_memory(socket: BorrowedFd<'_>, output: &OutputQueue) -> io::Result<Step> {
+    let mut slices = [IoSlice::new(&[]); SLICES];
+    let count = output.slices(&mut slices);
+    let slices = &slices[..count];
+    let mut flags = SendFlags::NOSIGNAL;
+    if output.has_file() {
+        // A file follows: let its first bytes share a packet with these.
+        flags |= SendFlags::MORE;
+    }
+    let sent = match slices {
+        [one] => send(socket, one, flags)?,
+        many => sendmsg(socket, many, &mut SendAncillaryBuffer::default(), flags)?,
+    };
+    let given: usize = slices.iter().map(|slice| slice.len()).sum();
+    Ok(Step {
+        sent: sent as u64,
+        full: sent < given,
+    })
+}
+
+fn send_file(socket: BorrowedFd<'_>, region: &FileRegion, budget: u64) -> io::Result<Step> {
+    let mut offset = region.offset;
+    let count = usize::try_from(region.len.min(budget)).unwrap_or(usize::MAX);
+    match rustix::fs::sendfile(socket, region.file.as_fd(), Some(&mut offset), count)? {
+        0 => Err(io::Error::new(
+            io::ErrorKind::UnexpectedEof,
+            "the file became shorter while it was being sent",
+        )),
+        // A short count may have other reasons than a full socket: the next call tells.
+        sent => Ok(Step {
+            sent: sent as u64,
+            full: false,
+        }),
+    }
+}
+
+/// A stream socket of either family.
+pub(super) enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Stream {
+    /// Begins to connect.
+    pub(super) fn connect(target: Target<'_>) -> io::Result<Self> {
+        match target {
+            Target::Tcp(address, options) => {
+                let socket = socket2::Socket::new(
+                    Domain::for_address(address),
+                    Type::STREAM.nonblocking().cloexec(),
+                    None,
+                )?;
+                apply(&SockRef::from(&socket), &options.socket)?;
+                if let Some(bind) = options.bind {
+                    socket.bind(&SocketAddr::new(bind, 0).into())?;
+                }
+                begin(&socket, &address.into())?;
+                Ok(Self::Tcp(TcpStream::from_std(socket.into())))
+            }
+            Target::Unix(options) => {
+                let socket =
+                    socket2::Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)?;
+                begin(&socket, &SockAddr::unix(&options.path)?).map_err(|error| {
+                    // It says "try again", and nothing says when.
+                    match error.kind() {
+                        io::ErrorKind::WouldBlock => io::Error::new(
+                            error.kind(),
+                            "as many connections wait there as its backlog allows",
+                        ),
+                        _ => error,
+                    }
+                })?;
+                Ok(Self::Unix(UnixStream::from_std(socket.into())))
+            }
+        }
+    }
+
+    fn source(&mut self) -> &mut dyn Source {
+        match self {
+            Self::Tcp(stream) => stream,
+            Self::Unix(stream) => stream,
+        }
+    }
+
+    pub(super) fn register(
+        &mut self,
+        registry: &Registry,
+        token: Token,
+        interest: Interest,
+    ) -> io::Result<()> {
+        self.source().register(registry, token, interest)
+    }
+
+    fn reregister(
+        &mut self,
+        registry: &Registry,
+        token: Token,
+        interest: Interest,
+    ) -> io::Result<()> {
+        self.source().reregister(registry, token, interest)
+    }
+
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.read(buffer),
+            Self::Unix(stream) => stream.read(buffer),
+        }
+    }
+
+    pub(super) fn take_error(&self) -> io::Result<Option<io::Error>> {
+        match self {
+            Self::Tcp(stream) => stream.take_error(),
+            Self::Unix(stream) => stream.take_error(),
+        }
+    }
+
+    /// The address of this end.
+    pub(super) fn host(&self) -> io::Result<Address> {
+        match self {
+            Self::Tcp(stream) => stream.local_addr().map(canonical),
+            Self::Unix(stream) => {
+                let address = stream.local_addr()?;
+                Ok(Address::Unix(address.as_pathname().map(Arc::from)))
+            }
+        }
+    }
+
+    pub(super) fn shutdown_write(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.shutdown(Shutdown::Write),
+            Self::Unix(stream) => stream.shutdown(Shutdown::Write),
+        }
+    }
+
+    pub(super) fn set_option(&self, option: SocketOption) -> io::Result<()> {
+        let Self::Tcp(stream) = self else {
+            return Ok(());
+        };
+        match option {
+            SocketOption::NoDelay(on) => stream.set_nodelay(on),
+            SocketOption::KeepAlive(after) => set_keep_alive(&SockRef::from(stream), after),
+            _ => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// What is unsent is dropped, and the peer is told so, when this is dropped.
+    pub(super) fn reset_on_close(&self) {
+        if let Self::Tcp(stream) = self {
+            // It fails on a connection that is gone already, which is what is wanted.
+            let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+        }
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(stream) => stream.as_fd(),
+            Self::Unix(stream) => stream.as_fd(),
+        }
+    }
+}
+
+fn begin(socket: &socket2::Socket, address: &SockAddr) -> io::Result<()> {
+    match socket.connect(address) {
+        Err(error)
+            if error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) =>
+        {
+            Ok(())
+        }
+        other => other,
+    }
+}
+
+/// Sets what the options ask for. On a listener, what it accepts inherits them.
+pub(super) fn apply(socket: &SockRef<'_>, options: &SocketOptions) -> io::Result<()> {
+    socket.set_tcp_nodelay(options.no_delay)?;
+    if options.keep_alive.is_some() {
+        set_keep_alive(socket, options.keep_alive)?;
+    }
+    if let Some(bytes) = options.send_buffer {
+        socket.set_send_buffer_size(bytes)?;
+    }
+    if let Some(bytes) = options.receive_buffer {
+        socket.set_recv_buffer_size(bytes)?;
+    }
+    Ok(())
+}
+
+fn set_keep_alive(socket: &SockRef<'_>, after: Option<Duration>) -> io::Result<()> {
+    socket.set_keepalive(after.is_some())?;
+    match after {
+        Some(after) => socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(after)),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,357 @@
+//! What a program sees of the loop: [`Reactor`] and [`Handle`].
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::ops::Deref;
+use std::os::fd::OwnedFd;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::time::{Duration, Instant, SystemTime};
+
+use ropewalk_core::endpoint::{ClientEndpoint, ServerEndpoint};
+use ropewalk_core::{
+    ConnectError, Connection, Deferred, DelayedCall, Factory, IntoDeferred, ListenError, Port,
+    ReactorNet, ReactorTasks, ReactorTime, Task,
+};
+
+use crate::PollDriver;
+use crate::driver::Driver;
+use crate::event_loop::EventLoop;
+use crate::remote::ReactorRemote;
+use crate::shutdown::Phase;
+use crate::signals::stop_on_signals;
+
+/// An event loop and all that runs on it.
+///
+/// A value like any other: made, run and dropped as often as wanted, several in one process, each
+/// on its own thread. Dropping it ends everything on it.
+///
+/// ```
+/// use ropewalk_reactor::Reactor;
+/// use std::time::Duration;
+///
+/// let reactor = Reactor::new()?;
+/// let handle = reactor.handle();
+/// reactor.call_later(Duration::from_millis(1), move || handle.stop());
+/// reactor.run()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Reactor {
+    handle: Handle,
+}
+
+impl Reactor {
+    /// A reactor on the poll driver.
+    ///
+    /// # Errors
+    /// The operating system gave no descriptor.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self::with_driver(Rc::new(PollDriver::new()?)))
+    }
+
+    /// A reactor on a driver of the caller's choice.
+    #[must_use]
+    pub fn with_driver(driver: Rc<dyn Driver>) -> Self {
+        Self {
+            handle: Handle {
+                inner: EventLoop::new(driver),
+            },
+        }
+    }
+
+    /// Runs until [`Handle::stop`]; then, through the phases of the shutdown, until all has come to
+    /// its end. What is left then, connections, timers, tasks, is ended. The reactor can be run
+    /// again.
+    ///
+    /// # Errors
+    /// [`RunError`]: the shutdown was cut short, or the driver is broken.
+    pub fn run(&self) -> Result<(), RunError> {
+        self.handle.inner.run()
+    }
+
+    /// As [`run`](Self::run); SIGINT and SIGTERM stop it, as
+    /// [`stop_on_signals`](crate::stop_on_signals) says.
+    ///
+    /// # Errors
+    /// [`RunError`]: as for [`run`](Self::run), or the signals cannot be watched.
+    pub fn run_until_signalled(&self) -> Result<(), RunError> {
+        let _guard = stop_on_signals([self.remote()]).map_err(RunError::Signals)?;
+        self.run()
+    }
+
+    /// A handle, for those who are run by the reactor.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+}
+
+impl Deref for Reactor {
+    type Target = Handle;
+
+    fn deref(&self) -> &Handle {
+        &self.handle
+    }
+}
+
+impl Drop for Reactor {
+    fn drop(&mut self) {
+        self.handle.inner.end();
+    }
+}
+
+impl fmt::Debug for Reactor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reactor")
+            .field("connections", &self.handle.connections())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What can be asked of a reactor on its own thread. When the reactor is gone, listening and
+/// connecting fail, and calls and tasks are dropped.
+#[derive(Clone)]
+pub struct Handle {
+    pub(crate) inner: Rc<EventLoop>,
+}
+
+impl Handle {
+    /// Listens at `endpoint`, with `factory` building a protocol for each connection.
+    ///
+    /// # Errors
+    /// What the operating system refused.
+    ///
+    /// ```
+    /// use ropewalk_core::{Address, Protocol, Transport};
+    /// use ropewalk_reactor::Reactor;
+    /// use std::rc::Rc;
+    ///
+    /// struct Echo;
+    /// impl Protocol for Echo {
+    ///     fn data_received(&mut self, transport: &mut Transport, data: &[u8]) {
+    ///         transport.write(data);
+    ///     }
+    /// }
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let endpoint = "tcp:0:interface=127.0.0.1".parse()?;
+    /// let port = reactor.listen(&endpoint, Rc::new(|_: &Address| Echo))?;
+    /// assert_ne!(port.address().port(), Some(0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "who listens hands its factory over, as who connects does"
+    )]
+    pub fn listen(
+        &self,
+        endpoint: &ServerEndpoint,
+        factory: Rc<dyn Factory>,
+    ) -> Result<Port, ListenError> {
+        self.inner.listen(endpoint, &factory)
+    }
+
+    /// Accepts connections from a socket that listens already: one that was inherited from
+    /// another process, or a duplicate of another loop's. Its options stay as they are, and when
+    /// it is closed nothing is removed from the file system: that is left to whoever bound it.
+    ///
+    /// # Errors
+    /// The socket does not listen, or is neither TCP nor Unix.
+    ///
+    /// ```
+    /// # use ropewalk_core::{Address, Protocol, Transport};
+    /// # use ropewalk_reactor::Reactor;
+    /// # use std::rc::Rc;
+    /// # struct Echo;
+    /// # impl Protocol for Echo {
+    /// #     fn data_received(&mut self, t: &mut Transport, data: &[u8]) { t.write(data) }
+    /// # }
+    /// let inherited = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// let reactor = Reactor::new()?;
+    /// let port = reactor.adopt_stream_port(inherited.into(), Rc::new(|_: &Address| Echo))?;
+    /// assert_ne!(port.address().port(), Some(0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "who listens hands its factory over, as who connects does"
+    )]
+    pub fn adopt_stream_port(
+        &self,
+        socket: OwnedFd,
+        factory: Rc<dyn Factory>,
+    ) -> Result<Port, ListenError> {
+        self.inner.adopt_port(socket, &factory)
+    }
+
+    /// Connects to `endpoint`. The Deferred fires when the protocol has had its
+    /// `connection_made`, or fails with a [`ConnectError`]; cancelling it gives up.
+    pub fn connect(
+        &self,
+        endpoint: &ClientEndpoint,
+        factory: Rc<dyn Factory>,
+    ) -> Deferred<Connection> {
+        self.inner.connect(endpoint, factory)
+    }
+
+    /// Runs `call` when `delay` has passed.
+    pub fn call_later(&self, delay: Duration, call: impl FnOnce() + 'static) -> DelayedCall {
+        self.inner.call_later(delay, Box::new(call))
+    }
+
+    /// Starts a future on this thread. It is first polled later in this turn.
+    pub fn spawn(&self, future: impl Future<Output = ()> + 'static) -> Task {
+        self.inner.spawn(Box::pin(future))
+    }
+
+    /// Runs `call` when the reactor starts to run, in the order of the calls; at the beginning of
+    /// the next turn, without waiting for anything, if it runs already.
+    pub fn call_when_running(&self, call: impl FnOnce() + 'static) {
+        self.inner.call_when_running(Box::new(call));
+    }
+
+    /// Runs `trigger` in a phase of the shutdown. The phase lasts until the Deferred that it
+    /// returns, if it returns one, has fired. A failure is logged, and does not stop the shutdown.
+    ///
+    /// ```
+    /// use ropewalk_reactor::{Phase, Reactor};
+    ///
+    /// let reactor = Reactor::new()?;
+    /// reactor.add_system_event_trigger(Phase::Before, || println!("saving"));
+    /// reactor.stop();
+    /// reactor.run()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn add_system_event_trigger<R>(&self, phase: Phase, trigger: impl FnOnce() -> R + 'static)
+    where
+        R: IntoDeferred<()>,
+    {
+        if !self.inner.is_over() {
+            let trigger = Box::new(move || trigger().into_deferred());
+            self.inner.shutdown.add(phase, trigger);
+        }
+    }
+
+    /// How long a shutdown may take before it is cut short. 30 s.
+    pub fn set_shutdown_deadline(&self, after: Duration) {
+        self.inner.shutdown.set_deadline(after);
+    }
+
+    /// Begins the shutdown: see [`Phase`]. A reactor that does not run yet will begin it as soon as
+    /// it does. A second call changes nothing.
+    pub fn stop(&self) {
+        self.inner.stop();
+    }
+
+    /// Ends the run at once, in this turn, whatever the shutdown waits for.
+    pub fn stop_now(&self) {
+        self.inner.stop_now();
+    }
+
+    /// The part that other threads may have.
+    #[must_use]
+    pub fn remote(&self) -> ReactorRemote {
+        ReactorRemote::new(self.inner.remote.clone())
+    }
+
+    /// The time of this turn.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.inner.now()
+    }
+
+    /// How many connections are open or being made.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.inner.connections.borrow().len()
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Handle")
+    }
+}
+
+impl ReactorTime for Handle {
+    fn now(&self) -> Instant {
+        self.inner.now()
+    }
+
+    fn wall_clock(&self) -> SystemTime {
+        self.inner.wall_clock()
+    }
+
+    fn call_later(&self, delay: Duration, call: Box<dyn FnOnce()>) -> DelayedCall {
+        self.inner.call_later(delay, call)
+    }
+}
+
+impl ReactorTasks for Handle {
+    fn spawn(&self, future: Pin<Box<dyn Future<Output = ()>>>) -> Task {
+        self.inner.spawn(future)
+    }
+}
+
+impl ReactorNet for Handle {
+    fn listen(
+        &self,
+        endpoint: &ServerEndpoint,
+        factory: Rc<dyn Factory>,
+    ) -> Result<Port, ListenError> {
+        self.inner.listen(endpoint, &factory)
+    }
+
+    fn connect(&self, endpoint: &ClientEndpoint, factory: Rc<dyn Factory>) -> Deferred<Connection> {
+        self.inner.connect(endpoint, factory)
+    }
+}
+
+/// Why [`Reactor::run`] did not end as it should.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum RunError {
+    /// It was called by something that the reactor itself runs.
+    AlreadyRunning,
+    /// [`Handle::stop_now`] ended the run before all had come to its end.
+    EndedAtOnce {
+        /// How many connections were cut.
+        connections: usize,
+    },
+    /// The shutdown took longer than it may.
+    ShutdownTimedOut {
+        /// How long it was allowed to take.
+        after: Duration,
+        /// How many connections were cut.
+        connections: usize,
+    },
+    /// The driver cannot wait for events any more.
+    Driver(io::Error),
+    /// The operating system does not let signals be watched. Nothing has run.
+    Signals(io::Error),
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AlreadyRunning => f.write_str("the reactor is running already"),
+            Self::EndedAtOnce { connections } => {
+                write!(f, "ended at once, with {connections} connections open")
+            }
+            Self::ShutdownTimedOut { after, connections } => write!(
+                f,
+                "the shutdown was not done in {after:?}; {connections} connections were cut"
+            ),
+            Self::Driver(error) => write!(f, "the event loop cannot wait for events: {error}"),
+            Self::Signals(error) => write!(f, "cannot watch for SIGINT and SIGTERM: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for RunError {}
+
+/// The loop's own errors for those who come too late.
+pub(crate) fn stopped_connect() -> Deferred<Connection> {
+    Deferred::fail(ConnectError::ReactorStopped)
+}

@@ -1,0 +1,116 @@
+//! The part of a reactor that other threads may have.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::driver::Wake;
+use crate::reactor::Handle;
+
+type Call = Box<dyn FnOnce(&Handle) + Send>;
+
+/// Reaches a reactor from any thread. Cheap to clone, and keeps nothing alive.
+///
+/// ```
+/// use ropewalk_reactor::Reactor;
+///
+/// let reactor = Reactor::new()?;
+/// let remote = reactor.remote();
+/// std::thread::spawn(move || remote.call_from_thread(|reactor| reactor.stop()));
+/// reactor.run()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct ReactorRemote {
+    shared: Arc<Remote>,
+}
+
+/// What the loop shares with other threads.
+pub(crate) struct Remote {
+    calls: Mutex<Calls>,
+    /// The loop is about to wait, or waits: it must be woken.
+    asleep: AtomicBool,
+    waker: Arc<dyn Wake>,
+}
+
+#[derive(Default)]
+struct Calls {
+    waiting: VecDeque<Call>,
+    closed: bool,
+}
+
+impl ReactorRemote {
+    pub(crate) fn new(shared: Arc<Remote>) -> Self {
+        Self { shared }
+    }
+
+    /// Runs `call` on the loop, in its next turn, in the order of the calls. Returns `false`, and
+    /// drops `call`, when the reactor is gone. A call that waits while the reactor does not run is
+    /// run when it does.
+    pub fn call_from_thread(&self, call: impl FnOnce(&Handle) + Send + 'static) -> bool {
+        let mut calls = self.shared.lock();
+        if calls.closed {
+            return false;
+        }
+        calls.waiting.push_back(Box::new(call));
+        drop(calls);
+        self.shared.wake();
+        true
+    }
+}
+
+impl fmt::Debug for ReactorRemote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ReactorRemote")
+    }
+}
+
+impl Remote {
+    pub(crate) fn new(waker: Arc<dyn Wake>) -> Self {
+        Self {
+            calls: Mutex::default(),
+            asleep: AtomicBool::new(false),
+            waker,
+        }
+    }
+
+    /// Ends the loop's wait, if it waits. While the loop works this costs no system call.
+    pub(crate) fn wake(&self) {
+        if self.asleep.swap(false, Ordering::SeqCst) {
+            self.waker.wake();
+        }
+    }
+
+    /// The loop is about to wait. What is handed over after this wakes it; what was handed over
+    /// before, it must look for once more.
+    pub(crate) fn fall_asleep(&self) {
+        self.asleep.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn awake(&self) {
+        self.asleep.store(false, Ordering::SeqCst);
+    }
+
+    pub(crate) fn has_calls(&self) -> bool {
+        !self.lock().waiting.is_empty()
+    }
+
+    pub(crate) fn take_calls(&self) -> VecDeque<Call> {
+        std::mem::take(&mut self.lock().waiting)
+    }
+
+    /// Takes no more calls, and drops those that wait.
+    pub(crate) fn close(&self) {
+        let mut calls = self.lock();
+        calls.closed = true;
+        let waiting = std::mem::take(&mut calls.waiting);
+        drop(calls);
+        // A call's destructor may be anything.
+        drop(waiting);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Calls> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
