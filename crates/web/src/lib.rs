@@ -1,1 +1,29 @@
-//! (to be written)
+//! The web on Ropewalk: an HTTP/1.1 server, and the files of a folder as a site.
+//!
+//! A [`Site`] is a factory of connections: it serves any [`tower_service::Service`] from
+//! `http::Request<Body>` to `http::Response`. [`FileService`] is one of them. All of it stands on
+//! `ropewalk_core` alone, and so runs on any reactor, and in a test with none.
+//!
+//! ```
+//! use ropewalk_core::testing::MemoryReactor;
+//! use ropewalk_web::{Body, Site, handler_fn};
+//! use http::{Request, Response};
+//! use std::rc::Rc;
+//!
+//! let reactor = MemoryReactor::new();
+//! let hello = handler_fn(|_: Request<Body>| Response::new(Body::from("Hello, World!")));
+//! reactor.listen(&"tcp:80".parse()?, Rc::new(Site::new(hello)))?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+#![forbid(unsafe_code)]
+
+mod access_log;
+mod body;
+mod date;
+pub mod files;
+pub mod h1;
+mod site;
+
+pub use body::{Body, BodyError, BoxError};
+pub use files::FileService;
+pub use site::{HandlerFn, RequestInfo, Site, handler_fn};

@@ -1,0 +1,138 @@
+//! One event for each request, through `tracing`.
+//!
+//! The target is `ropewalk::access`, the level INFO. The fields are those of the combined log
+//! format, and the message is the line in that format, so that a subscriber can write either. When
+//! nobody listens to the target nothing is gathered.
+
+use std::fmt::Write;
+use std::time::{Instant, SystemTime};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Version, header};
+use ropewalk_core::Address;
+use time::OffsetDateTime;
+use time::macros::format_description;
+
+/// What is known of a request before it is answered.
+pub(crate) struct Entry {
+    method: Method,
+    target: Bytes,
+    version: Version,
+    referer: Option<Bytes>,
+    user_agent: Option<Bytes>,
+    started: Instant,
+}
+
+/// The status that is logged when the peer went away before it was answered (as nginx does).
+pub(crate) const CLIENT_CLOSED: u16 = 499;
+
+impl Entry {
+    /// `None` when nobody listens.
+    pub(crate) fn new(
+        method: &Method,
+        target: &Bytes,
+        version: Version,
+        headers: &HeaderMap,
+        started: Instant,
+    ) -> Option<Box<Self>> {
+        if !tracing::enabled!(target: "ropewalk::access", tracing::Level::INFO) {
+            return None;
+        }
+        let field = |name| {
+            let value = headers.get(name).map(http::HeaderValue::as_bytes);
+            value.map(Bytes::copy_from_slice)
+        };
+        Some(Box::new(Self {
+            method: method.clone(),
+            target: target.clone(),
+            version,
+            referer: field(header::REFERER),
+            user_agent: field(header::USER_AGENT),
+            started,
+        }))
+    }
+
+    /// The request was answered with `status` and `bytes` of content.
+    pub(crate) fn finish(
+        &self,
+        peer: &Address,
+        status: u16,
+        bytes: u64,
+        now: Instant,
+        wall_clock: SystemTime,
+    ) {
+        let line = self.combined(peer, status, bytes, wall_clock);
+        tracing::info!(
+            target: "ropewalk::access",
+            peer = %peer,
+            method = self.method.as_str(),
+            target_uri = %escape(&self.target),
+            version = ?self.version,
+            status,
+            bytes,
+            referer = self.referer.as_deref().map(escape),
+            user_agent = self.user_agent.as_deref().map(escape),
+            micros = now.saturating_duration_since(self.started).as_micros() as u64,
+            "{line}"
+        );
+    }
+
+    /// `host - - [time] "request" status bytes "referer" "agent"`.
+    fn combined(&self, peer: &Address, status: u16, bytes: u64, at: SystemTime) -> String {
+        let host = match peer.socket_addr() {
+            Some(address) => address.ip().to_string(),
+            None => "unix".to_owned(),
+        };
+        let format =
+            format_description!("[day]/[month repr:short]/[year]:[hour]:[minute]:[second] +0000");
+        let date = OffsetDateTime::from(at).format(format).unwrap_or_default();
+        let quoted = |field: &Option<Bytes>| field.as_deref().map_or("-".to_owned(), escape);
+        format!(
+            "{host} - - [{date}] \"{} {} {:?}\" {status} {bytes} \"{}\" \"{}\"",
+            self.method,
+            escape(&self.target),
+            self.version,
+            quoted(&self.referer),
+            quoted(&self.user_agent),
+        )
+    }
+}
+
+/// A peer's bytes so that they can end neither a field nor a line: all but printable ASCII, and
+/// quotes and backslashes, as `\xHH`.
+fn escape(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for byte in bytes {
+        match byte {
+            b'"' | b'\\' | 0..=0x1f | 0x7f..=0xff => {
+                let _ = write!(text, "\\x{byte:02X}");
+            }
+            _ => text.push(char::from(*byte)),
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_in_the_combined_format_and_a_peer_cannot_break_it() {
+        let entry = Entry {
+            method: Method::GET,
+            target: Bytes::from_static(b"/a\"b\n"),
+            version: Version::HTTP_11,
+            referer: None,
+            user_agent: Some(Bytes::from_static(b"x\\y\xff")),
+            started: Instant::now(),
+        };
+        let peer = Address::Tcp("192.0.2.7:4711".parse().unwrap());
+        let at = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(971_211_336);
+        assert_eq!(
+            entry.combined(&peer, 200, 2326, at),
+            "192.0.2.7 - - [10/Oct/2000:20:55:36 +0000] \"GET /a\\x22b\\x0A HTTP/1.1\" 200 2326 \
+             \"-\" \"x\\x5Cy\\xFF\""
+        );
+    }
+}

@@ -1,0 +1,475 @@
+//! What a request or a response carries.
+
+use std::collections::VecDeque;
+use std::error::Error;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Frame, SizeHint};
+use ropewalk_core::{FileRegion, Segment};
+
+use crate::h1::RequestError;
+
+/// A received body holds this many bytes before the peer is slowed down.
+pub(crate) const BODY_BUFFER: usize = 64 * 1024;
+
+/// The content of a request or a response: bytes, regions of files, or a stream.
+///
+/// It is a [`http_body::Body`]; a connection sends regions of files without reading them.
+///
+/// ```
+/// use ropewalk_web::Body;
+///
+/// let body = Body::from("hello");
+/// assert_eq!(body.len(), Some(5));
+/// assert!(Body::empty().is_empty());
+/// ```
+#[derive(Default)]
+pub struct Body {
+    kind: Kind,
+}
+
+#[derive(Default)]
+enum Kind {
+    #[default]
+    Empty,
+    Bytes(Bytes),
+    Segments(VecDeque<Segment>),
+    Received(Received),
+    Stream(Pin<Box<dyn http_body::Body<Data = Bytes, Error = BoxError> + Send>>),
+}
+
+/// Any error, as the `tower` ecosystem passes it on.
+pub type BoxError = Box<dyn Error + Send + Sync>;
+
+/// Why a received body cannot be read to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BodyError {
+    /// It is longer than the limit. Answered with 413 if the handler passes the error on.
+    TooLarge {
+        /// The limit, in bytes.
+        limit: u64,
+    },
+    /// The peer went away, or was too slow.
+    Disconnected,
+    /// Its coding is malformed.
+    Malformed(RequestError),
+}
+
+impl Body {
+    /// No content.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self::default()
+    }
+
+    /// The content of any other body, sent as it comes.
+    pub fn stream<B>(body: B) -> Self
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        Self {
+            kind: Kind::Stream(Box::pin(IntoBoxError(Box::pin(body)))),
+        }
+    }
+
+    /// The length in bytes, where it is known.
+    #[must_use]
+    pub fn len(&self) -> Option<u64> {
+        match &self.kind {
+            Kind::Empty => Some(0),
+            Kind::Bytes(bytes) => Some(bytes.len() as u64),
+            Kind::Segments(segments) => Some(segments.iter().map(Segment::len).sum()),
+            Kind::Received(received) => received.lock().remaining(),
+            Kind::Stream(stream) => stream.size_hint().exact(),
+        }
+    }
+
+    /// Whether it is known to have no bytes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == Some(0)
+    }
+
+    /// Sets how many bytes of a received body may come, instead of
+    /// [`Limits::body`](crate::h1::Limits::body). To be called before the body is read.
+    pub fn set_limit(&mut self, bytes: u64) {
+        if let Kind::Received(received) = &self.kind {
+            received.lock().limit = bytes;
+        }
+    }
+
+    /// Reads all of it into memory. A received body is bounded by its limit.
+    ///
+    /// # Errors
+    /// [`BodyError`] from a received body, otherwise what the stream gave.
+    pub async fn collect(mut self) -> Result<Bytes, BoxError> {
+        let mut all = Vec::new();
+        loop {
+            let frame =
+                std::future::poll_fn(|cx| http_body::Body::poll_frame(Pin::new(&mut self), cx));
+            match frame.await {
+                None => return Ok(all.into()),
+                Some(frame) => {
+                    if let Ok(data) = frame?.into_data() {
+                        all.extend_from_slice(&data);
+                    }
+                }
+            }
+        }
+    }
+
+    pub(crate) fn received(received: Received) -> Self {
+        Self {
+            kind: Kind::Received(received),
+        }
+    }
+
+    /// Its segments, if all of it is there; otherwise the body again.
+    pub(crate) fn into_segments(self) -> Result<VecDeque<Segment>, Self> {
+        match self.kind {
+            Kind::Empty => Ok(VecDeque::new()),
+            Kind::Bytes(bytes) => Ok(VecDeque::from([Segment::Bytes(bytes)])),
+            Kind::Segments(segments) => Ok(segments),
+            kind => Err(Self { kind }),
+        }
+    }
+}
+
+impl From<Bytes> for Body {
+    fn from(bytes: Bytes) -> Self {
+        Self {
+            kind: Kind::Bytes(bytes),
+        }
+    }
+}
+
+impl From<&'static str> for Body {
+    fn from(text: &'static str) -> Self {
+        Bytes::from_static(text.as_bytes()).into()
+    }
+}
+
+impl From<String> for Body {
+    fn from(text: String) -> Self {
+        Bytes::from(text).into()
+    }
+}
+
+impl From<Vec<u8>> for Body {
+    fn from(bytes: Vec<u8>) -> Self {
+        Bytes::from(bytes).into()
+    }
+}
+
+impl From<FileRegion> for Body {
+    fn from(region: FileRegion) -> Self {
+        vec![Segment::File(region)].into()
+    }
+}
+
+impl From<Vec<Segment>> for Body {
+    fn from(segments: Vec<Segment>) -> Self {
+        Self {
+            kind: Kind::Segments(segments.into()),
+        }
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Body").field("len", &self.len()).finish()
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match &mut self.kind {
+            Kind::Empty => Poll::Ready(None),
+            Kind::Bytes(bytes) => {
+                let bytes = std::mem::take(bytes);
+                self.kind = Kind::Empty;
+                let frame = (!bytes.is_empty()).then(|| Ok(Frame::data(bytes)));
+                Poll::Ready(frame)
+            }
+            Kind::Segments(segments) => Poll::Ready(
+                next_segment(segments).map(|read| read.map(Frame::data).map_err(Into::into)),
+            ),
+            Kind::Received(received) => received.poll_frame(cx),
+            Kind::Stream(stream) => stream.as_mut().poll_frame(cx),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match (&self.kind, self.len()) {
+            (Kind::Stream(stream), _) => stream.size_hint(),
+            (_, Some(len)) => SizeHint::with_exact(len),
+            (_, None) => SizeHint::default(),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Stream(stream) => stream.is_end_stream(),
+            Kind::Received(received) => received.lock().is_finished(),
+            _ => self.is_empty(),
+        }
+    }
+}
+
+/// For those who read a body of segments as a stream: a region of a file is read in pieces.
+fn next_segment(segments: &mut VecDeque<Segment>) -> Option<std::io::Result<Bytes>> {
+    use std::os::unix::fs::FileExt;
+    match segments.pop_front()? {
+        Segment::Bytes(bytes) => Some(Ok(bytes)),
+        Segment::File(mut region) => {
+            let mut piece = vec![0; region.len.min(BODY_BUFFER as u64) as usize];
+            if let Err(error) = region.file.read_exact_at(&mut piece, region.offset) {
+                segments.clear();
+                return Some(Err(error));
+            }
+            region.offset += piece.len() as u64;
+            region.len -= piece.len() as u64;
+            if region.len > 0 {
+                segments.push_front(Segment::File(region));
+            }
+            Some(Ok(piece.into()))
+        }
+    }
+}
+
+/// A body with its error boxed. (The inner box makes the pin safe to reach through.)
+struct IntoBoxError<B>(Pin<Box<B>>);
+
+impl<B> http_body::Body for IntoBoxError<B>
+where
+    B: http_body::Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        self.0
+            .as_mut()
+            .poll_frame(cx)
+            .map(|frame| frame.map(|frame| frame.map_err(Into::into)))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+}
+
+/// The end of a received body that its reader holds.
+pub(crate) struct Received {
+    shared: Arc<Mutex<Incoming>>,
+}
+
+/// The end of a received body that the connection holds.
+pub(crate) struct BodySender {
+    shared: Arc<Mutex<Incoming>>,
+}
+
+struct Incoming {
+    chunks: VecDeque<Bytes>,
+    buffered: usize,
+    trailers: Option<HeaderMap>,
+    /// How it ended; `None` while more may come.
+    end: Option<Result<(), BodyError>>,
+    /// The length that the head declared, if it did, and what has come of it.
+    declared: Option<u64>,
+    received: u64,
+    /// Bytes that the reader has taken.
+    taken: u64,
+    limit: u64,
+    /// The reader has asked for it at least once.
+    wanted: bool,
+    /// The reader has dropped it.
+    dropped: bool,
+    reader: Option<Waker>,
+    /// Whoever tells the connection that there is room again.
+    watcher: Option<Waker>,
+}
+
+/// A received body: the end for its reader, and the end for the connection.
+pub(crate) fn incoming(declared: Option<u64>, limit: u64) -> (BodySender, Received) {
+    let shared = Arc::new(Mutex::new(Incoming {
+        chunks: VecDeque::new(),
+        buffered: 0,
+        trailers: None,
+        end: None,
+        declared,
+        received: 0,
+        taken: 0,
+        limit,
+        wanted: false,
+        dropped: false,
+        reader: None,
+        watcher: None,
+    }));
+    let reader = Arc::clone(&shared);
+    (BodySender { shared }, Received { shared: reader })
+}
+
+impl Incoming {
+    fn remaining(&self) -> Option<u64> {
+        self.declared
+            .map(|declared| declared.saturating_sub(self.taken))
+    }
+
+    fn is_finished(&self) -> bool {
+        self.chunks.is_empty() && self.end == Some(Ok(())) && self.trailers.is_none()
+    }
+
+    fn over_limit(&self) -> bool {
+        self.received > self.limit || self.declared.is_some_and(|length| length > self.limit)
+    }
+}
+
+impl Received {
+    fn lock(&self) -> MutexGuard<'_, Incoming> {
+        lock(&self.shared)
+    }
+
+    fn poll_frame(&self, cx: &Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let mut incoming = self.lock();
+        if incoming.over_limit() {
+            let limit = incoming.limit;
+            incoming.chunks.clear();
+            incoming.end = Some(Err(BodyError::TooLarge { limit }));
+        }
+        if !incoming.wanted {
+            incoming.wanted = true;
+            wake(incoming.watcher.take());
+        }
+        if let Some(chunk) = incoming.chunks.pop_front() {
+            incoming.buffered -= chunk.len();
+            incoming.taken += chunk.len() as u64;
+            if incoming.chunks.is_empty() {
+                wake(incoming.watcher.take());
+            }
+            return Poll::Ready(Some(Ok(Frame::data(chunk))));
+        }
+        match incoming.end {
+            Some(Ok(())) => {
+                let trailers = incoming.trailers.take();
+                Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))))
+            }
+            Some(Err(error)) => Poll::Ready(Some(Err(error.into()))),
+            None => {
+                incoming.reader = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl Drop for Received {
+    fn drop(&mut self) {
+        let mut incoming = self.lock();
+        incoming.dropped = true;
+        incoming.chunks.clear();
+        incoming.buffered = 0;
+        wake(incoming.watcher.take());
+    }
+}
+
+impl BodySender {
+    pub(crate) fn another(&self) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Incoming> {
+        lock(&self.shared)
+    }
+
+    /// More of it has come.
+    pub(crate) fn push(&self, data: &[u8]) {
+        let mut incoming = self.lock();
+        incoming.received += data.len() as u64;
+        if !incoming.dropped && !incoming.over_limit() {
+            incoming.chunks.push_back(Bytes::copy_from_slice(data));
+            incoming.buffered += data.len();
+        }
+        wake(incoming.reader.take());
+    }
+
+    /// It is complete, or will never be.
+    pub(crate) fn finish(&self, end: Result<Option<HeaderMap>, BodyError>) {
+        let mut incoming = self.lock();
+        if incoming.end.is_none() {
+            incoming.end = Some(end.map(|trailers| incoming.trailers = trailers));
+        }
+        wake(incoming.reader.take());
+    }
+
+    /// Whether the peer is to be slowed down.
+    pub(crate) fn is_full(&self) -> bool {
+        self.lock().buffered >= BODY_BUFFER
+    }
+
+    /// Whether the reader has asked for it, and it may come.
+    pub(crate) fn is_wanted(&self) -> bool {
+        let incoming = self.lock();
+        incoming.wanted && !incoming.dropped && incoming.end.is_none()
+    }
+
+    /// Whether nobody will read what is still to come.
+    pub(crate) fn is_dropped(&self) -> bool {
+        self.lock().dropped
+    }
+
+    /// Wakes `watcher` once, when the reader asks for the body, or has emptied it.
+    pub(crate) fn watch(&self, watcher: &Waker) {
+        self.lock().watcher = Some(watcher.clone());
+    }
+}
+
+fn lock(shared: &Mutex<Incoming>) -> MutexGuard<'_, Incoming> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+impl fmt::Display for BodyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLarge { limit } => {
+                write!(
+                    f,
+                    "the request body is longer than the {limit} bytes allowed"
+                )
+            }
+            Self::Disconnected => f.write_str("the peer went away before the body was complete"),
+            Self::Malformed(error) => error.fmt(f),
+        }
+    }
+}
+
+impl Error for BodyError {}

@@ -1,0 +1,710 @@
+//! One HTTP/1.1 connection of a [`Site`](crate::Site): the protocol over the codec.
+//!
+//! Requests are served one after the other, in the order in which they came, and what one read
+//! brought is answered by one flush. A handler starts when the head is complete; the body streams
+//! to it, and its answer from it, both with back-pressure. An answer that is there at once costs
+//! no task. When the peer goes away, its handler is dropped.
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::future::{Future, Ready, poll_fn};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
+use ropewalk_core::{Failure, Protocol, Segment, Task, Transport};
+use tower_service::Service;
+
+use super::exchange::{Exchange, Feed, Gate, Source};
+use super::{
+    BodyLength, HeadScan, RequestError, RequestHead, ResponseFraming, ResponseHead,
+    parse_request_head, response_asks_to_close,
+};
+use crate::access_log::{CLIENT_CLOSED, Entry};
+use crate::body::{BODY_BUFFER, Body, BodyError, BoxError, incoming};
+use crate::site::{RequestInfo, Shared};
+
+/// What is queued for a peer before the next request, or the next piece of a body, is looked at.
+pub(super) const QUEUE_AHEAD: u64 = 256 * 1024;
+
+/// How long a peer that was refused may go on sending before the connection is closed. (Closing at
+/// once would reset the connection, and might take the answer away from the peer: RFC 9112, 9.6.)
+const LINGER: Duration = Duration::from_secs(2);
+
+/// A request body that nobody read is skipped, to keep the connection, if no more is left of it.
+const SKIP_AT_MOST: u64 = 64 * 1024;
+
+/// One connection of a site.
+pub(crate) struct Connection<S> {
+    site: Rc<Shared<S>>,
+    state: State,
+    /// Bytes that wait for the rest of their head, or for the answers before them.
+    waiting: Option<Box<Waiting>>,
+    requests: u64,
+    draining: bool,
+}
+
+enum State {
+    /// Between requests, or in a head.
+    Head,
+    /// A request is being served.
+    Exchange(Box<Exchange>),
+    /// The last answer was given: what still comes is thrown away.
+    Lingering,
+}
+
+#[derive(Default)]
+struct Waiting {
+    bytes: Vec<u8>,
+    scan: HeadScan,
+}
+
+/// A handler's future.
+type Answering<B, E> = Pin<Box<dyn Future<Output = Result<Response<B>, E>>>>;
+
+/// What calling a handler gave.
+enum Called<B, E> {
+    Answered(Result<Response<B>, E>),
+    Answering(Answering<B, E>),
+}
+
+impl<S, B> Connection<S>
+where
+    S: Service<Request<Body>, Response = Response<B>> + Clone + 'static,
+    S::Future: 'static,
+    S::Error: Into<BoxError> + 'static,
+    B: http_body::Body<Data = Bytes> + 'static,
+    B::Error: Into<BoxError>,
+{
+    pub(crate) fn new(site: Rc<Shared<S>>) -> Self {
+        Self {
+            site,
+            state: State::Head,
+            waiting: None,
+            requests: 0,
+            draining: false,
+        }
+    }
+
+    /// Works on what waits and on `data`, which follows it, as far as possible.
+    fn advance(&mut self, transport: &mut Transport, data: &[u8]) {
+        let mut waiting = self.waiting.take();
+        let mut scan = HeadScan::default();
+        let held = match &mut waiting {
+            Some(waiting) => {
+                waiting.bytes.extend_from_slice(data);
+                scan = std::mem::take(&mut waiting.scan);
+                std::mem::take(&mut waiting.bytes)
+            }
+            None => Vec::new(),
+        };
+        let fresh = waiting.is_none();
+        let input = if fresh { data } else { &held[..] };
+        let consumed = self.consume(transport, input, &mut scan);
+        if consumed < input.len() && !matches!(self.state, State::Lingering) {
+            let bytes = input[consumed..].to_vec();
+            self.waiting = Some(Box::new(Waiting { bytes, scan }));
+        }
+        self.set_pace(transport, fresh || consumed > 0);
+    }
+
+    /// How much of `input` could be worked on.
+    fn consume(&mut self, transport: &mut Transport, input: &[u8], scan: &mut HeadScan) -> usize {
+        let mut at = 0;
+        let mut begun = 0;
+        loop {
+            if transport.is_closing() {
+                return input.len();
+            }
+            match &mut self.state {
+                State::Lingering => return input.len(),
+                State::Exchange(exchange) => match exchange.feed(&input[at..]) {
+                    Feed::More(consumed) => {
+                        at += consumed;
+                        return at;
+                    }
+                    Feed::Done(consumed) => {
+                        at += consumed;
+                        if !exchange.is_answered() {
+                            return at;
+                        }
+                        self.exchange_done(transport);
+                    }
+                    Feed::Refused(error) => {
+                        self.refuse(transport, error);
+                        return input.len();
+                    }
+                },
+                State::Head => {
+                    let rest = &input[at..];
+                    if rest.is_empty() {
+                        return at;
+                    }
+                    if begun == self.site.limits.pipelined || transport.unsent() > QUEUE_AHEAD {
+                        // Others want their turn, or the peer is to read first.
+                        transport.await_drain();
+                        return at;
+                    }
+                    match parse_request_head(rest, &self.site.limits, scan) {
+                        Ok(None) => return at,
+                        Ok(Some((head, consumed))) => {
+                            at += consumed;
+                            begun += 1;
+                            self.begin(transport, head);
+                        }
+                        Err(error) => {
+                            self.refuse(transport, error);
+                            return input.len();
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// A request has come: gives it to the service.
+    fn begin(&mut self, transport: &mut Transport, head: RequestHead) {
+        self.requests += 1;
+        let keep_alive = head.keep_alive
+            && !self.draining
+            && self.requests < self.site.limits.requests_per_connection;
+        let now = transport.now();
+        let RequestHead { mut parts, .. } = head;
+        let log = Entry::new(
+            &parts.method,
+            &head.target,
+            parts.version,
+            &parts.headers,
+            now,
+        );
+        let (sender, body) = match head.body {
+            BodyLength::None | BodyLength::Length(0) => (None, Body::empty()),
+            length => {
+                let declared = match length {
+                    BodyLength::Length(length) => Some(length),
+                    _ => None,
+                };
+                let (sender, received) = incoming(declared, self.site.limits.body);
+                (Some(sender), Body::received(received))
+            }
+        };
+        parts.extensions.insert(RequestInfo {
+            peer: transport.peer(),
+            host: transport.host().clone(),
+            received_at: now,
+        });
+        let mut exchange = Box::new(Exchange::new(
+            parts.method.clone(),
+            parts.version,
+            keep_alive,
+            head.body,
+            sender,
+            head.expect_continue,
+            log,
+        ));
+        let called = self.call(Request::from_parts(parts, body));
+        match called {
+            Called::Answered(result) => {
+                self.state = State::Exchange(exchange);
+                self.answered(transport, result);
+            }
+            Called::Answering(future) => {
+                exchange.task = Some(self.spawn_handler(transport, &mut exchange, future));
+                self.state = State::Exchange(exchange);
+            }
+        }
+    }
+
+    /// Calls the service. A future that is ready at once is neither boxed nor spawned.
+    fn call(&self, request: Request<Body>) -> Called<B, S::Error> {
+        let mut service = self.site.service.clone();
+        let mut cx = Context::from_waker(Waker::noop());
+        match service.poll_ready(&mut cx) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(error)) => return Called::Answered(Err(error)),
+            Poll::Pending => {
+                return Called::Answering(Box::pin(async move {
+                    poll_fn(|cx| service.poll_ready(cx)).await?;
+                    service.call(request).await
+                }));
+            }
+        }
+        let mut future = service.call(request);
+        let any: &mut dyn Any = &mut future;
+        if let Some(ready) = any.downcast_mut::<Ready<Result<Response<B>, S::Error>>>()
+            && let Poll::Ready(result) = Pin::new(ready).poll(&mut cx)
+        {
+            return Called::Answered(result);
+        }
+        let mut future: Answering<B, S::Error> = Box::pin(future);
+        match future.as_mut().poll(&mut cx) {
+            Poll::Ready(result) => Called::Answered(result),
+            Poll::Pending => Called::Answering(future),
+        }
+    }
+
+    /// Runs a handler that could not answer at once. Its answer comes back as a call.
+    fn spawn_handler(
+        &self,
+        transport: &Transport,
+        exchange: &mut Exchange,
+        mut future: Answering<B, S::Error>,
+    ) -> Task {
+        let connection = transport.connection();
+        let body = exchange.watch_body();
+        let unanswered = AbortUnlessDone::new(connection.clone());
+        transport.reactor().spawn(Box::pin(async move {
+            let result = poll_fn(|cx| {
+                let result = future.as_mut().poll(cx);
+                if result.is_pending() {
+                    attend_body::<S, B>(&connection, body.as_ref(), cx);
+                }
+                result
+            })
+            .await;
+            unanswered.done();
+            drop(future);
+            connection.with(move |http: &mut Self, transport| {
+                http.answered(transport, result);
+                http.advance(transport, &[]);
+            });
+        }))
+    }
+
+    /// The handler has answered, or failed.
+    fn answered(&mut self, transport: &mut Transport, result: Result<Response<B>, S::Error>) {
+        match result {
+            Ok(response) => self.respond(transport, response),
+            Err(error) => {
+                let failure = Failure::new(error);
+                match failure.check::<BodyError>() {
+                    Some(BodyError::TooLarge { .. }) => self.refuse(transport, TOO_LARGE),
+                    Some(BodyError::Malformed(error)) => self.refuse(transport, *error),
+                    Some(BodyError::Disconnected) => transport.lose_connection(),
+                    None => {
+                        tracing::error!(%failure, "a handler failed");
+                        self.refuse(transport, HANDLER_FAILED);
+                    }
+                }
+            }
+        }
+    }
+
+    fn respond(&mut self, transport: &mut Transport, response: Response<B>) {
+        let (parts, body) = response.into_parts();
+        let State::Exchange(exchange) = &mut self.state else {
+            return;
+        };
+        let segments = into_segments(body);
+        let length = match &segments {
+            Ok(segments) => Some(segments.iter().map(Segment::len).sum()),
+            Err(body) => body.size_hint().exact(),
+        };
+        let framing = ResponseFraming::choose(
+            &exchange.method,
+            exchange.version,
+            parts.status,
+            &parts.headers,
+            length,
+        );
+        let framing = match framing {
+            Ok(framing) => framing,
+            Err(error) => {
+                tracing::error!(%error, "a handler's answer cannot be sent");
+                return self.refuse(transport, HANDLER_FAILED);
+            }
+        };
+        exchange.status = parts.status;
+        exchange.keep_alive &= !self.draining
+            && framing != ResponseFraming::UntilClose
+            && !response_asks_to_close(&parts.headers)
+            && exchange.may_skip_body(SKIP_AT_MOST);
+        let head = ResponseHead {
+            status: parts.status,
+            version: exchange.version,
+            headers: &parts.headers,
+            framing,
+            keep_alive: exchange.keep_alive,
+            date: "",
+        };
+        self.site.write_head(transport, head);
+        exchange.give_up_body();
+        if !framing.sends_body() {
+            exchange.source = Source::Done;
+        } else {
+            match segments {
+                Ok(segments) => exchange.source = Source::Segments(segments),
+                Err(body) => {
+                    let gate = Rc::new(Gate::default());
+                    exchange.gate = Some(Rc::clone(&gate));
+                    exchange.source = Source::Stream;
+                    let watched = exchange.watch_body();
+                    let pump = pump::<S, B>(transport.connection(), body, framing, gate, watched);
+                    exchange.task = Some(transport.reactor().spawn(Box::pin(pump)));
+                }
+            }
+        }
+        exchange.fill(transport);
+    }
+
+    /// The answer is complete, and so is the request, or nobody will read the rest of it.
+    fn exchange_done(&mut self, transport: &mut Transport) {
+        let State::Exchange(exchange) = std::mem::replace(&mut self.state, State::Head) else {
+            return;
+        };
+        self.log(transport, &exchange, exchange.status.as_u16());
+        if !exchange.keep_alive {
+            self.close(transport, exchange.body_is_complete());
+        }
+    }
+
+    /// Nothing more will be answered. If the peer may still be sending, it is heard out.
+    fn close(&mut self, transport: &mut Transport, heard_all: bool) {
+        if heard_all && self.waiting.is_none() {
+            return transport.lose_connection();
+        }
+        self.state = State::Lingering;
+        self.waiting = None;
+        transport.lose_write_connection();
+        transport.resume_producing();
+        transport.set_timeout(Some(LINGER));
+    }
+
+    /// Answers with an error, and closes.
+    fn refuse(&mut self, transport: &mut Transport, error: RequestError) {
+        let (method, version) = match &mut self.state {
+            State::Exchange(exchange) if exchange.is_begun() => {
+                // Half an answer cannot be taken back.
+                return transport.abort_connection();
+            }
+            State::Exchange(exchange) => (exchange.method.clone(), exchange.version),
+            _ => (Method::GET, Version::HTTP_11),
+        };
+        tracing::debug!(peer = %transport.peer(), %error, "a request was refused");
+        let text = format!("{error}\n");
+        let mut headers = HeaderMap::new();
+        headers.insert(
+            http::header::CONTENT_TYPE,
+            http::HeaderValue::from_static("text/plain; charset=utf-8"),
+        );
+        let length = text.len() as u64;
+        let framing = match method {
+            Method::HEAD => ResponseFraming::NoBody(Some(length)),
+            _ => ResponseFraming::Length(length),
+        };
+        let head = ResponseHead {
+            status: error.status(),
+            version,
+            headers: &headers,
+            framing,
+            keep_alive: false,
+            date: "",
+        };
+        self.site.write_head(transport, head);
+        if framing.sends_body() {
+            transport.write(text.as_bytes());
+        }
+        if let State::Exchange(exchange) = &mut self.state {
+            exchange.cancel();
+        }
+        if let State::Exchange(exchange) = std::mem::replace(&mut self.state, State::Head) {
+            self.log(transport, &exchange, error.status().as_u16());
+        }
+        self.close(transport, false);
+    }
+
+    /// What is waited for now decides how long, and whether more is read.
+    fn set_pace(&mut self, transport: &mut Transport, moved: bool) {
+        if transport.is_closing() || matches!(self.state, State::Lingering) {
+            return;
+        }
+        let limits = &self.site.limits;
+        let waiting = self
+            .waiting
+            .as_ref()
+            .map_or(0, |waiting| waiting.bytes.len());
+        match &self.state {
+            State::Head if waiting == 0 => {
+                transport.set_timeout(Some(limits.idle_timeout));
+                transport.resume_producing();
+            }
+            State::Head if transport.is_write_paused() => {
+                transport.set_timeout(None);
+                transport.pause_producing();
+            }
+            State::Head => {
+                // From the first byte of the head on, however slowly the others come.
+                if moved {
+                    transport.set_timeout(Some(limits.header_timeout));
+                }
+                transport.resume_producing();
+            }
+            State::Exchange(exchange) => {
+                let full = exchange.body_is_full() || waiting >= BODY_BUFFER;
+                if full {
+                    transport.pause_producing();
+                } else {
+                    transport.resume_producing();
+                }
+                let reading = exchange.is_reading_body() && !full;
+                transport.set_timeout(reading.then_some(limits.idle_timeout));
+            }
+            State::Lingering => {}
+        }
+    }
+
+    /// The reader of the body has asked for more of it.
+    fn body_wanted(&mut self, transport: &mut Transport) {
+        if let State::Exchange(exchange) = &mut self.state {
+            if exchange.take_continue() {
+                transport.write_with(super::encode_continue);
+            }
+            self.advance(transport, &[]);
+        }
+    }
+
+    /// The last piece of a streamed answer was written; or it could not be completed.
+    fn streamed(&mut self, transport: &mut Transport, sent: u64, complete: bool) {
+        if !complete {
+            return transport.abort_connection();
+        }
+        if let State::Exchange(exchange) = &mut self.state {
+            exchange.source = Source::Done;
+            exchange.sent = sent;
+            exchange.task = None;
+        }
+        self.advance(transport, &[]);
+    }
+
+    fn log(&self, transport: &Transport, exchange: &Exchange, status: u16) {
+        if let Some(log) = &exchange.log {
+            let wall = transport.reactor().wall_clock();
+            log.finish(
+                &transport.peer(),
+                status,
+                exchange.sent,
+                transport.now(),
+                wall,
+            );
+        }
+    }
+}
+
+impl<S, B> Protocol for Connection<S>
+where
+    S: Service<Request<Body>, Response = Response<B>> + Clone + 'static,
+    S::Future: 'static,
+    S::Error: Into<BoxError> + 'static,
+    B: http_body::Body<Data = Bytes> + 'static,
+    B::Error: Into<BoxError>,
+{
+    fn connection_made(&mut self, transport: &mut Transport) {
+        transport.set_timeout(Some(self.site.limits.idle_timeout));
+    }
+
+    fn data_received(&mut self, transport: &mut Transport, data: &[u8]) {
+        self.advance(transport, data);
+    }
+
+    fn read_closed(&mut self, transport: &mut Transport) {
+        if let State::Exchange(exchange) = &mut self.state {
+            if exchange.is_sending_segments() && exchange.body_is_complete() {
+                // It waits for the rest of an answer that needs no handler any more.
+                exchange.keep_alive = false;
+                return;
+            }
+            if !exchange.is_answered() {
+                exchange.cancel();
+                if let State::Exchange(exchange) = std::mem::replace(&mut self.state, State::Head) {
+                    self.log(transport, &exchange, CLIENT_CLOSED);
+                }
+            }
+        }
+        transport.lose_connection();
+    }
+
+    fn write_resumed(&mut self, transport: &mut Transport) {
+        if let State::Exchange(exchange) = &mut self.state {
+            exchange.open_gate();
+            exchange.fill(transport);
+        }
+        self.advance(transport, &[]);
+    }
+
+    fn timeout_connection(&mut self, transport: &mut Transport) {
+        match &self.state {
+            State::Head if self.waiting.is_some() => self.refuse(transport, HEAD_TOO_SLOW),
+            State::Head => transport.lose_connection(),
+            State::Lingering => transport.abort_connection(),
+            State::Exchange(exchange) if exchange.is_begun() => transport.abort_connection(),
+            State::Exchange(_) => self.refuse(transport, BODY_TOO_SLOW),
+        }
+    }
+
+    fn drain(&mut self, transport: &mut Transport) {
+        self.draining = true;
+        match &mut self.state {
+            State::Head if self.waiting.is_none() => transport.lose_connection(),
+            State::Exchange(exchange) => exchange.keep_alive = false,
+            // A request whose head is under way is answered; then the connection closes.
+            State::Head | State::Lingering => {}
+        }
+    }
+
+    fn connection_lost(&mut self, _reason: Failure) {
+        if let State::Exchange(exchange) = &mut self.state {
+            exchange.cancel();
+        }
+    }
+}
+
+/// Tells the connection when the body that a task reads is asked for, or there is room in it.
+fn attend_body<S, B>(
+    connection: &ropewalk_core::Connection,
+    body: Option<&crate::body::BodySender>,
+    cx: &Context<'_>,
+) where
+    S: Service<Request<Body>, Response = Response<B>> + Clone + 'static,
+    S::Future: 'static,
+    S::Error: Into<BoxError> + 'static,
+    B: http_body::Body<Data = Bytes> + 'static,
+    B::Error: Into<BoxError>,
+{
+    if let Some(body) = body {
+        body.watch(cx.waker());
+        if body.is_wanted() && !body.is_full() {
+            connection.with(|http: &mut Connection<S>, transport| http.body_wanted(transport));
+        }
+    }
+}
+
+/// Writes a streamed answer as it comes, at the pace of the peer.
+async fn pump<S, B>(
+    connection: ropewalk_core::Connection,
+    body: B,
+    framing: ResponseFraming,
+    gate: Rc<Gate>,
+    watched: Option<crate::body::BodySender>,
+) where
+    S: Service<Request<Body>, Response = Response<B>> + Clone + 'static,
+    S::Future: 'static,
+    S::Error: Into<BoxError> + 'static,
+    B: http_body::Body<Data = Bytes> + 'static,
+    B::Error: Into<BoxError>,
+{
+    let unfinished = AbortUnlessDone::new(connection.clone());
+    let mut body = Box::pin(body);
+    let mut sent = 0;
+    let mut trailers = None;
+    let complete = loop {
+        let frame = poll_fn(|cx| {
+            let frame = body.as_mut().poll_frame(cx);
+            if frame.is_pending() {
+                attend_body::<S, B>(&connection, watched.as_ref(), cx);
+            }
+            frame
+        });
+        match frame.await {
+            None => break true,
+            Some(Err(error)) => {
+                let failure = Failure::new(error);
+                tracing::error!(%failure, "an answer broke off");
+                break false;
+            }
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) => {
+                    sent += data.len() as u64;
+                    if matches!(framing, ResponseFraming::Length(length) if sent > length) {
+                        break false;
+                    }
+                    super::exchange::write_piece(&connection, data, framing);
+                    gate.pass(&connection).await;
+                }
+                Err(frame) => trailers = frame.into_trailers().ok(),
+            },
+        }
+    };
+    let complete = complete
+        && match framing {
+            ResponseFraming::Length(length) => sent == length,
+            _ => true,
+        };
+    if !complete {
+        tracing::error!(
+            sent,
+            ?framing,
+            "an answer is not as long as it was said to be"
+        );
+    }
+    if complete && framing == ResponseFraming::Chunked {
+        connection.act(|transport| {
+            transport.write_with(|out| super::encode_trailers(out, trailers.as_ref()))
+        });
+    }
+    unfinished.done();
+    connection.with(move |http: &mut Connection<S>, transport| {
+        http.streamed(transport, sent, complete);
+    });
+}
+
+/// The segments of a body of ours, if all of it is there.
+fn into_segments<B: http_body::Body + 'static>(body: B) -> Result<VecDeque<Segment>, B> {
+    let mut body = Some(body);
+    let any: &mut dyn Any = &mut body;
+    let Some(ours) = any.downcast_mut::<Option<Body>>() else {
+        return body
+            .ok_or_else(|| unreachable!("the body was not taken"))
+            .and_then(Err);
+    };
+    match ours.take().unwrap_or_default().into_segments() {
+        Ok(segments) => Ok(segments),
+        Err(stream) => {
+            *ours = Some(stream);
+            body.ok_or_else(|| unreachable!("the body was put back"))
+                .and_then(Err)
+        }
+    }
+}
+
+/// Aborts the connection when a task ends, by a panic, before it has done its work.
+struct AbortUnlessDone(Option<ropewalk_core::Connection>);
+
+impl AbortUnlessDone {
+    fn new(connection: ropewalk_core::Connection) -> Self {
+        Self(Some(connection))
+    }
+
+    fn done(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for AbortUnlessDone {
+    fn drop(&mut self) {
+        if let Some(connection) = &self.0
+            && std::thread::panicking()
+        {
+            connection.abort_connection();
+        }
+    }
+}
+
+const TOO_LARGE: RequestError = RequestError::new(
+    StatusCode::PAYLOAD_TOO_LARGE,
+    "the request body is longer than this server allows",
+);
+const HANDLER_FAILED: RequestError = RequestError::new(
+    StatusCode::INTERNAL_SERVER_ERROR,
+    "the server failed to answer; its log says why",
+);
+const HEAD_TOO_SLOW: RequestError = RequestError::new(
+    StatusCode::REQUEST_TIMEOUT,
+    "the request head took too long",
+);
+const BODY_TOO_SLOW: RequestError = RequestError::new(
+    StatusCode::REQUEST_TIMEOUT,
+    "the request body took too long",
+);

@@ -1,0 +1,309 @@
+//! One request and its answer, while both are under way.
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::num::NonZeroUsize;
+use std::task::{Poll, Waker};
+
+use bytes::Bytes;
+use http::{Method, StatusCode, Version};
+use ropewalk_core::{Segment, Task, Transport};
+
+use super::connection::QUEUE_AHEAD;
+use super::{
+    BodyLength, ChunkedDecoder, Event, RequestError, ResponseFraming, encode_chunk_end,
+    encode_chunk_header,
+};
+use crate::access_log::Entry;
+use crate::body::{BodyError, BodySender};
+
+/// A long answer from memory is queued in pieces of this size.
+const PIECE: usize = 64 * 1024;
+
+pub(super) struct Exchange {
+    pub(super) method: Method,
+    pub(super) version: Version,
+    pub(super) keep_alive: bool,
+    /// What the answer said, for the log.
+    pub(super) status: StatusCode,
+    /// Bytes of content that were queued.
+    pub(super) sent: u64,
+    pub(super) log: Option<Box<Entry>>,
+    /// The handler, or the stream of its answer.
+    pub(super) task: Option<Task>,
+    pub(super) source: Source,
+    /// Holds back the stream of the answer.
+    pub(super) gate: Option<std::rc::Rc<Gate>>,
+    rest: Rest,
+    sender: Option<BodySender>,
+    expect_continue: bool,
+}
+
+/// Where the rest of the answer comes from.
+pub(super) enum Source {
+    /// The handler has not answered.
+    Handler,
+    /// Pieces that are all there.
+    Segments(VecDeque<Segment>),
+    /// A task.
+    Stream,
+    /// All is queued.
+    Done,
+}
+
+/// What is still to come of the request.
+enum Rest {
+    Length(u64),
+    Chunked(Box<ChunkedDecoder>),
+    Nothing,
+}
+
+/// What came of giving bytes to a request.
+pub(super) enum Feed {
+    /// It took so many, and wants more.
+    More(usize),
+    /// It took so many, and is complete.
+    Done(usize),
+    /// They are no body.
+    Refused(RequestError),
+}
+
+impl Exchange {
+    pub(super) fn new(
+        method: Method,
+        version: Version,
+        keep_alive: bool,
+        body: BodyLength,
+        sender: Option<BodySender>,
+        expect_continue: bool,
+        log: Option<Box<Entry>>,
+    ) -> Self {
+        Self {
+            method,
+            version,
+            keep_alive,
+            status: StatusCode::OK,
+            sent: 0,
+            log,
+            task: None,
+            source: Source::Handler,
+            gate: None,
+            rest: match body {
+                BodyLength::None | BodyLength::Length(0) => Rest::Nothing,
+                BodyLength::Length(length) => Rest::Length(length),
+                BodyLength::Chunked => Rest::Chunked(Box::default()),
+            },
+            sender,
+            expect_continue,
+        }
+    }
+
+    /// Gives it the bytes that follow.
+    pub(super) fn feed(&mut self, input: &[u8]) -> Feed {
+        let mut at = 0;
+        loop {
+            // What waits for its reader waits in the buffer of the connection from here on.
+            if matches!(self.rest, Rest::Nothing) {
+                return Feed::Done(at);
+            }
+            if at == input.len() || self.body_is_full() {
+                return Feed::More(at);
+            }
+            let sender = self.sender.as_ref();
+            match &mut self.rest {
+                Rest::Nothing => return Feed::Done(at),
+                Rest::Length(left) => {
+                    let rest = &input[at..];
+                    let step = usize::try_from(*left).map_or(rest.len(), |n| n.min(rest.len()));
+                    at += step;
+                    *left -= step as u64;
+                    if let Some(sender) = sender {
+                        sender.push(&rest[..step]);
+                    }
+                    if *left == 0 {
+                        self.finish_body(Ok(None));
+                    }
+                }
+                Rest::Chunked(decoder) => match decoder.decode(&input[at..]) {
+                    Ok((consumed, event)) => {
+                        at += consumed;
+                        match event {
+                            Event::Data(data) => {
+                                if let Some(sender) = sender {
+                                    sender.push(data);
+                                }
+                            }
+                            Event::End(trailers) => self.finish_body(Ok(Some(trailers))),
+                            Event::NeedMore => return Feed::More(at),
+                        }
+                    }
+                    Err(error) => {
+                        self.finish_body(Err(BodyError::Malformed(error)));
+                        return Feed::Refused(error);
+                    }
+                },
+            }
+        }
+    }
+
+    fn finish_body(&mut self, end: Result<Option<http::HeaderMap>, BodyError>) {
+        self.rest = Rest::Nothing;
+        if let Some(sender) = &self.sender {
+            sender.finish(end.map(|trailers| trailers.filter(|trailers| !trailers.is_empty())));
+        }
+    }
+
+    /// Queues more of an answer that is all there, until enough is queued.
+    pub(super) fn fill(&mut self, transport: &mut Transport) {
+        let Source::Segments(segments) = &mut self.source else {
+            return;
+        };
+        while let Some(mut segment) = segments.pop_front() {
+            if let Segment::Bytes(bytes) = &mut segment
+                && bytes.len() > PIECE
+            {
+                let rest = bytes.split_off(PIECE);
+                segments.push_front(Segment::Bytes(rest));
+            }
+            self.sent += segment.len();
+            transport.write_segment(segment);
+            if !segments.is_empty() && transport.unsent() > QUEUE_AHEAD {
+                return transport.await_drain();
+            }
+        }
+        self.source = Source::Done;
+    }
+
+    /// Whether all of the answer is queued.
+    pub(super) fn is_answered(&self) -> bool {
+        matches!(self.source, Source::Done)
+    }
+
+    /// Whether some of the answer is queued.
+    pub(super) fn is_begun(&self) -> bool {
+        !matches!(self.source, Source::Handler)
+    }
+
+    pub(super) fn is_sending_segments(&self) -> bool {
+        matches!(self.source, Source::Segments(_))
+    }
+
+    pub(super) fn body_is_complete(&self) -> bool {
+        matches!(self.rest, Rest::Nothing)
+    }
+
+    /// Whether the reader of the body does not keep up.
+    pub(super) fn body_is_full(&self) -> bool {
+        self.sender.as_ref().is_some_and(BodySender::is_full)
+    }
+
+    /// Whether the peer is expected to send.
+    pub(super) fn is_reading_body(&self) -> bool {
+        !self.body_is_complete() && !self.expect_continue
+    }
+
+    /// Whether the connection can go on after this request: its body is read or will be, or what
+    /// is left of it is short enough to be skipped.
+    pub(super) fn may_skip_body(&self, at_most: u64) -> bool {
+        match &self.rest {
+            Rest::Nothing => true,
+            _ if self.expect_continue => false,
+            Rest::Length(left) => *left <= at_most || !self.body_is_dropped(),
+            Rest::Chunked(_) => !self.body_is_dropped(),
+        }
+    }
+
+    fn body_is_dropped(&self) -> bool {
+        self.sender.as_ref().is_none_or(BodySender::is_dropped)
+    }
+
+    /// The answer has begun: there will be no `100 Continue` any more, and a body that nobody
+    /// reads, on a connection that ends, is not waited for.
+    pub(super) fn give_up_body(&mut self) {
+        self.expect_continue = false;
+        if !self.keep_alive && self.body_is_dropped() {
+            self.sender = None;
+        }
+    }
+
+    /// Whether `100 Continue` is to be sent now.
+    pub(super) fn take_continue(&mut self) -> bool {
+        let wanted = self.sender.as_ref().is_some_and(BodySender::is_wanted);
+        wanted && !self.is_begun() && std::mem::take(&mut self.expect_continue)
+    }
+
+    pub(super) fn watch_body(&self) -> Option<BodySender> {
+        self.sender.as_ref().map(BodySender::another)
+    }
+
+    pub(super) fn open_gate(&self) {
+        if let Some(gate) = &self.gate {
+            gate.open();
+        }
+    }
+
+    /// The peer is gone: the handler is dropped, and whoever reads the body is told.
+    pub(super) fn cancel(&mut self) {
+        if let Some(task) = self.task.take() {
+            task.cancel();
+        }
+        if !self.body_is_complete() {
+            self.finish_body(Err(BodyError::Disconnected));
+        }
+    }
+}
+
+/// Holds back the stream of an answer while the peer does not read.
+#[derive(Default)]
+pub(super) struct Gate {
+    closed: Cell<bool>,
+    waker: Cell<Option<Waker>>,
+}
+
+impl Gate {
+    fn open(&self) {
+        self.closed.set(false);
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// Waits, if much is unsent, until little is.
+    pub(super) async fn pass(&self, connection: &ropewalk_core::Connection) {
+        connection.act(|transport| {
+            if transport.unsent() > QUEUE_AHEAD {
+                self.closed.set(true);
+                transport.await_drain();
+            }
+        });
+        poll_fn(|cx| {
+            if self.closed.get() {
+                self.waker.set(Some(cx.waker().clone()));
+                return Poll::Pending;
+            }
+            Poll::Ready(())
+        })
+        .await;
+    }
+}
+
+/// Queues a piece of a streamed answer, in its framing.
+pub(super) fn write_piece(
+    connection: &ropewalk_core::Connection,
+    data: Bytes,
+    framing: ResponseFraming,
+) {
+    let Some(length) = NonZeroUsize::new(data.len()) else {
+        return;
+    };
+    connection.act(|transport| {
+        if framing == ResponseFraming::Chunked {
+            transport.write_with(|out| encode_chunk_header(out, length));
+            transport.write_bytes(data);
+            transport.write_with(encode_chunk_end);
+        } else {
+            transport.write_bytes(data);
+        }
+    });
+}
