@@ -1,0 +1,286 @@
+//! What the command understands. The help, the usage errors and the completions of the shells all
+//! come from these types.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::thread;
+
+use clap::builder::{PathBufValueParser, TypedValueParser};
+use clap::{Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use ropewalk_core::endpoint::ServerEndpoint;
+
+use crate::logging;
+
+/// More than any machine has cores; beyond it a number is a slip.
+const MOST_WORKERS: usize = 1024;
+
+/// Serves over the network, from the command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "ropewalk",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true,
+    subcommand_required = true,
+    disable_help_subcommand = true,
+    after_help = "\
+Examples:
+  ropewalk web --path public               serve a folder to this machine
+  ropewalk web --path public --listen tcp:80
+                                           … to everybody, on port 80
+  ropewalk completions bash                complete commands with Tab
+
+`ropewalk web --help` tells more."
+)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) logging: LoggingArgs,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct LoggingArgs {
+    /// What to log, to standard error: error, warn, info, debug, trace, off, or a filter
+    ///
+    /// A filter gives levels to parts of the program, `warn,ropewalk_web=debug` for instance.
+    #[arg(
+        long,
+        global = true,
+        value_name = "LEVEL",
+        default_value = "info",
+        value_parser = logging::check_filter,
+        help_heading = "Logging"
+    )]
+    pub(crate) log_level: String,
+
+    /// How to write the log and the access log
+    #[arg(
+        long,
+        global = true,
+        value_name = "FORMAT",
+        default_value = "text",
+        help_heading = "Logging"
+    )]
+    pub(crate) log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// Lines for people; the access log in combined format
+    Text,
+    /// One JSON object for each line
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve a folder over HTTP
+    Web(WebArgs),
+
+    /// Print the completions for a shell
+    #[command(after_help = "\
+Examples:
+  ropewalk completions bash > ~/.local/share/bash-completion/completions/ropewalk
+  ropewalk completions fish > ~/.config/fish/completions/ropewalk.fish
+  ropewalk completions zsh > \"${fpath[1]}/_ropewalk\"")]
+    Completions {
+        /// The shell that is to complete
+        shell: Shell,
+    },
+}
+
+/// Serve a folder over HTTP
+///
+/// Files are sent with their types, dates and tags, whole or in ranges. Names that begin with a
+/// dot are hidden, and nothing outside the folder can be reached. SIGTERM or Ctrl-C stops
+/// accepting and finishes what is in flight; a second one ends at once.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  ropewalk web --path public
+      on http://127.0.0.1:8080/, for this machine alone
+  ropewalk web --path public --listen tcp:80 --workers auto --access-log access.log
+      to everybody on port 80, with one event loop per core
+  ropewalk web --path public --listen unix:/run/site.sock:mode=660
+      behind another server, on a socket in the file system
+
+Endpoints:
+  tcp:PORT[:interface=ADDRESS][:backlog=N]…    port 0 is any free one; IPv6 in brackets
+  unix:PATH[:mode=OCTAL]                       `\\:` is a colon that belongs to the path")]
+pub(crate) struct WebArgs {
+    /// The folder to serve
+    #[arg(long, value_name = "DIR")]
+    pub(crate) path: PathBuf,
+
+    /// Where to listen; may be given more than once
+    #[arg(
+        long,
+        value_name = "ENDPOINT",
+        default_value = "tcp:8080:interface=127.0.0.1",
+        value_parser = parse_endpoint
+    )]
+    pub(crate) listen: Vec<ServerEndpoint>,
+
+    /// The file that stands for its folder
+    #[arg(long, value_name = "NAME", default_value = "index.html", value_parser = parse_index)]
+    pub(crate) index: String,
+
+    /// List the folders that have no index, instead of answering 404
+    #[arg(long)]
+    pub(crate) listing: bool,
+
+    /// How many event loops to run, each in a thread of its own; `auto` for one per core
+    #[arg(long, value_name = "N|auto", default_value = "1", value_parser = parse_workers)]
+    pub(crate) workers: NonZeroUsize,
+
+    /// Where to write a line for each request: a file to append to, `-` for standard output, or
+    /// `off`
+    #[arg(
+        long,
+        value_name = "FILE|-|off",
+        default_value = "off",
+        value_parser = PathBufValueParser::new().map(AccessLog::from)
+    )]
+    pub(crate) access_log: AccessLog,
+}
+
+/// Where the access log goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum AccessLog {
+    Off,
+    StandardOutput,
+    File(PathBuf),
+}
+
+impl From<PathBuf> for AccessLog {
+    fn from(path: PathBuf) -> Self {
+        match path.to_str() {
+            Some("off") => Self::Off,
+            Some("-") => Self::StandardOutput,
+            _ => Self::File(path),
+        }
+    }
+}
+
+/// clap says the text itself, so the column and the message are enough.
+fn parse_endpoint(text: &str) -> Result<ServerEndpoint, String> {
+    text.parse()
+        .map_err(|error: ropewalk_core::endpoint::EndpointError| {
+            format!("column {}: {}", error.column(), error.message())
+        })
+}
+
+fn parse_index(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.contains('/') {
+        return Err("the index is the name of a file, with no folder".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+fn parse_workers(text: &str) -> Result<NonZeroUsize, String> {
+    if text == "auto" {
+        return thread::available_parallelism()
+            .map_err(|error| format!("cannot tell how many cores there are ({error})"));
+    }
+    text.parse()
+        .ok()
+        .filter(|count: &NonZeroUsize| count.get() <= MOST_WORKERS)
+        .ok_or_else(|| format!("write a number from 1 to {MOST_WORKERS}, or `auto`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+    use ropewalk_core::endpoint::TcpListen;
+
+    fn web(args: &[&str]) -> WebArgs {
+        let args = [&["ropewalk", "web", "--path", "public"], args].concat();
+        match Args::try_parse_from(args).unwrap().command {
+            Command::Web(web) => web,
+            Command::Completions { .. } => panic!("not web"),
+        }
+    }
+
+    fn error(args: &[&str]) -> String {
+        let args = [&["ropewalk", "web", "--path", "public"], args].concat();
+        Args::try_parse_from(args).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_definitions_are_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn web_serves_this_machine_alone_with_one_worker_unless_told() {
+        let web = web(&[]);
+        let here = TcpListen::new(8080).interface([127, 0, 0, 1]);
+        assert_eq!(web.listen, [here.into()]);
+        assert_eq!(web.workers.get(), 1);
+        assert_eq!(web.index, "index.html");
+        assert!(!web.listing);
+        assert_eq!(web.access_log, AccessLog::Off);
+    }
+
+    #[test]
+    fn listen_replaces_the_default_and_adds_up() {
+        let web = web(&["--listen", "tcp:1", "--listen", "tcp:2"]);
+        assert_eq!(
+            web.listen,
+            [TcpListen::new(1).into(), TcpListen::new(2).into()]
+        );
+    }
+
+    #[test]
+    fn a_bad_endpoint_is_reported_with_its_column() {
+        let error = error(&["--listen", "tcp:80:backlgo=5"]);
+        assert!(
+            error.contains("column 8: `backlgo` is not an option"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn the_access_log_is_a_file_unless_it_is_one_of_two_words() {
+        let log = |value| web(&["--access-log", value]).access_log;
+        assert_eq!(log("off"), AccessLog::Off);
+        assert_eq!(log("-"), AccessLog::StandardOutput);
+        assert_eq!(log("./off"), AccessLog::File("./off".into()));
+    }
+
+    #[test]
+    fn workers_are_a_number_of_at_least_one_or_auto() {
+        assert_eq!(web(&["--workers", "3"]).workers.get(), 3);
+        assert_eq!(
+            web(&["--workers", "auto"]).workers,
+            thread::available_parallelism().unwrap()
+        );
+        for bad in ["0", "-1", "1025", "many", ""] {
+            let error = error(&[&format!("--workers={bad}")]);
+            assert!(error.contains("from 1 to 1024, or `auto`"), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_index_is_a_name_and_no_path() {
+        for bad in ["a/b", "/", ""] {
+            let error = error(&[&format!("--index={bad}")]);
+            assert!(error.contains("the name of a file"), "{error}");
+        }
+    }
+
+    #[test]
+    fn logging_options_stand_before_or_after_the_subcommand() {
+        for args in [
+            ["ropewalk", "--log-level", "debug", "web", "--path", "p"],
+            ["ropewalk", "web", "--path", "p", "--log-level", "debug"],
+        ] {
+            let args = Args::try_parse_from(args).unwrap();
+            assert_eq!(args.logging.log_level, "debug");
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! The `ropewalk` command.
+//!
+//! It reads the arguments, sets up the logs, and runs the subcommand. What can go wrong ends here
+//! as one line on standard error and an exit code; see [`exit`].
+
+mod access_log;
+mod args;
+mod completions;
+mod exit;
+mod logging;
+mod web;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Args, Command};
+use exit::Stop;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(stop) => stop.report(),
+    }
+}
+
+fn run() -> Result<(), Stop> {
+    let args = Args::try_parse().map_err(Stop::Arguments)?;
+    match &args.command {
+        Command::Web(web) => {
+            logging::start(&args.logging, &web.access_log)?;
+            web::run(web)
+        }
+        Command::Completions { shell } => completions::print(*shell),
+    }
+}

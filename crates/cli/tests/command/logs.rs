@@ -1,0 +1,84 @@
+//! The access log.
+
+use std::fs;
+
+use crate::running::{Running, complaint, inside, ropewalk, site};
+
+const FIELDS: [&str; 2] = ["Referer: http://example.com/from", "User-Agent: test/1.0"];
+
+#[test]
+fn the_access_log_has_a_combined_line_for_each_request() {
+    let (site, logs) = (site(), tempfile::tempdir().unwrap());
+    let path = inside(&logs, "access.log");
+    let running = Running::serve(&site, &["--access-log", &path]);
+    running.get("/page.txt?q=1", &FIELDS);
+    running.get("/missing", &[]);
+    running.stop();
+
+    let text = fs::read_to_string(path).unwrap();
+    let [first, second] = text.lines().collect::<Vec<_>>()[..] else {
+        panic!("not two lines: {text}")
+    };
+    assert!(first.starts_with("127.0.0.1 - - ["), "{first}");
+    let end = r#"] "GET /page.txt?q=1 HTTP/1.1" 200 10 "http://example.com/from" "test/1.0""#;
+    assert!(first.ends_with(end), "{first}");
+    assert!(
+        second.contains(r#"] "GET /missing HTTP/1.1" 404 "#),
+        "{second}"
+    );
+    assert!(second.ends_with(r#" "-" "-""#), "{second}");
+}
+
+#[test]
+fn the_access_log_is_json_where_logs_are() {
+    let (site, logs) = (site(), tempfile::tempdir().unwrap());
+    let path = inside(&logs, "access.log");
+    let running = Running::serve(&site, &["--access-log", &path, "--log-format", "json"]);
+    running.get("/page.txt", &FIELDS);
+    running.stop();
+
+    let text = fs::read_to_string(path).unwrap();
+    assert_eq!(text.lines().count(), 1, "{text}");
+    assert!(text.starts_with('{') && text.ends_with("}\n"), "{text}");
+    for field in [
+        r#""method":"GET""#,
+        r#""target_uri":"/page.txt""#,
+        r#""status":200"#,
+        r#""bytes":10"#,
+        r#""user_agent":"test/1.0""#,
+    ] {
+        assert!(text.contains(field), "no {field} in {text}");
+    }
+}
+
+#[test]
+fn the_access_log_can_be_standard_output() {
+    let site = site();
+    let running = Running::serve(&site, &["--access-log", "-"]);
+    running.get("/", &[]);
+    let rest = running.stop();
+    assert_eq!(rest.lines().count(), 1, "{rest}");
+    assert!(rest.contains(r#""GET / HTTP/1.1" 200 5"#), "{rest}");
+}
+
+#[test]
+fn the_access_log_is_off_unless_asked_for() {
+    let site = site();
+    let running = Running::serve(&site, &[]);
+    running.get("/", &[]);
+    assert_eq!(running.stop(), "");
+}
+
+#[test]
+fn an_access_log_that_cannot_be_opened_is_1_with_its_name() {
+    let site = site();
+    let path = inside(&site, "no/such/folder.log");
+    let folder = site.path().to_str().unwrap();
+    let output = ropewalk(["web", "--path", folder, "--access-log", &path]);
+    assert_eq!(output.status.code(), Some(1));
+    let line = complaint(&output);
+    assert!(
+        line.contains(&path) && line.contains("--access-log"),
+        "{line}"
+    );
+}

@@ -1,0 +1,7 @@
+//! The real command, run as a user runs it: arguments in, lines, exit codes and HTTP out.
+
+mod logs;
+mod running;
+mod serving;
+mod stopping;
+mod usage;
