@@ -1,1 +1,43 @@
-//! (to be written)
+//! Ropewalk: an event-driven networking engine, and the protocols on it.
+//!
+//! A ropewalk is the long lane in which strands are twisted into rope. The strands here are a
+//! reactor, protocols that are told what happens on their connections, and Deferreds for what will
+//! come. The smallest server:
+//!
+//! ```no_run
+//! use ropewalk::{Address, Protocol, Reactor, Transport};
+//! use std::rc::Rc;
+//!
+//! struct Echo;
+//!
+//! impl Protocol for Echo {
+//!     fn data_received(&mut self, transport: &mut Transport, data: &[u8]) {
+//!         transport.write(data);
+//!     }
+//! }
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let reactor = Reactor::new()?;
+//!     reactor.listen(&"tcp:8000".parse()?, Rc::new(|_peer: &Address| Echo))?;
+//!     Ok(reactor.run()?)
+//! }
+//! ```
+//!
+//! This crate re-exports the others; each part is a feature, all on by default:
+//!
+//! | feature | crate | what it gives |
+//! |---|---|---|
+//! | (always) | `ropewalk_core` | [`Protocol`], [`Transport`], [`Factory`], [`Deferred`], [`Failure`], [`endpoint`], [`testing`] |
+//! | `reactor` | `ropewalk_reactor` | [`Reactor`], [`Workers`], [`driver`] |
+//! | `web` | `ropewalk_web` | [`web`]: `Site`, `FileService` |
+#![forbid(unsafe_code)]
+
+pub use ropewalk_core::*;
+#[cfg(feature = "reactor")]
+pub use ropewalk_reactor::*;
+
+/// The HTTP server, and the files of a folder as a site.
+#[cfg(feature = "web")]
+pub mod web {
+    pub use ropewalk_web::*;
+}
