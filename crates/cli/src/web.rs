@@ -9,7 +9,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use ropewalk_core::{Address, Factory, Failure, ListenError, Port};
-use ropewalk_reactor::{Worker, Workers};
+use ropewalk_reactor::{Worker, Workers, WorkersError};
 use ropewalk_web::{FileService, Site};
 
 use crate::args::WebArgs;
@@ -26,11 +26,14 @@ pub(crate) fn run(args: &WebArgs) -> Result<(), Stop> {
     Workers::new(args.workers)
         .stop_on_signals(true)
         .run(|worker| set_up(worker, args))
-        .map_err(|error| Stop::Failed(explain(&error.into())))
+        .map_err(|error| match error {
+            WorkersError::Setup { failure, .. } => Stop::Failed(explain(&failure)),
+            error => Stop::Failed(error.to_string()),
+        })
 }
 
-/// Listens on one worker. The workers are set up one after another; when the last one is, all
-/// of them listen, and the user is told.
+/// Listens on one worker. The workers are set up one after another; when the last one runs, all
+/// of them listen, signals are heeded, and the user is told.
 fn set_up(worker: &Worker<'_>, args: &WebArgs) -> Result<(), Failure> {
     let files = FileService::new(&args.path)?
         .index(&args.index)
@@ -42,9 +45,11 @@ fn set_up(worker: &Worker<'_>, args: &WebArgs) -> Result<(), Failure> {
         .map(|endpoint| worker.listen(endpoint, Rc::clone(&site)))
         .collect::<Result<Vec<_>, _>>()?;
     if worker.index() + 1 == args.workers.get() {
-        announce(&ports).map_err(|error| {
-            Failure::new(error).context("telling standard output where it listens")
-        })?;
+        worker.reactor().call_when_running(move || {
+            if let Err(error) = announce(&ports) {
+                tracing::warn!(%error, "cannot say on standard output where it listens");
+            }
+        });
     }
     Ok(())
 }
