@@ -41,3 +41,8 @@ pub use ropewalk_reactor::*;
 pub mod web {
     pub use ropewalk_web::*;
 }
+
+/// The programs in the README compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
