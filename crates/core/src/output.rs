@@ -16,6 +16,9 @@ use bytes::{Buf, Bytes};
 /// [`Bytes`] shorter than this are copied: that is cheaper than one more slice to send.
 const COPY_BELOW: usize = 1024;
 
+/// Sent bytes are cut off the gathering buffer when they are so many, and half of it.
+const COMPACT_ABOVE: usize = 16 * 1024;
+
 /// How much of a file is read at once where its bytes are needed.
 const FILE_PIECE: usize = 64 * 1024;
 
@@ -111,11 +114,13 @@ impl OutputQueue {
     }
 
     /// Lets `fill` append to the buffer that small writes are gathered in, with no copy between.
-    /// What stands in the buffer already must be left alone.
+    /// What stands in the buffer already is to be left alone: it may have been sent in part.
     pub fn write_with<R>(&mut self, fill: impl FnOnce(&mut Vec<u8>) -> R) -> R {
-        let before = self.tail.len();
+        let before = self.tail.len() - self.tail_sent;
         let result = fill(&mut self.tail);
-        self.memory += self.tail.len().saturating_sub(before);
+        // Whatever `fill` did to the buffer, what is counted must be there to be sent.
+        self.tail_sent = self.tail_sent.min(self.tail.len());
+        self.memory = self.memory - before + (self.tail.len() - self.tail_sent);
         result
     }
 
@@ -259,7 +264,35 @@ impl OutputQueue {
         if self.tail_sent == self.tail.len() {
             self.tail.clear();
             self.tail_sent = 0;
+        } else if self.tail_sent >= COMPACT_ABOVE && self.tail_sent * 2 >= self.tail.len() {
+            // A queue that is never quite empty would grow without end.
+            self.tail.drain(..self.tail_sent);
+            self.tail_sent = 0;
         }
+    }
+
+    /// The bytes at the front, as many as stand together; those of a file are read first. Empty
+    /// when nothing is unsent. For those who look at the bytes: a layer, or a driver in memory.
+    ///
+    /// ```
+    /// # use ropewalk_core::OutputQueue;
+    /// let mut queue = OutputQueue::default();
+    /// queue.write(b"hello");
+    /// assert_eq!(queue.front()?, b"hello");
+    /// queue.consume(4);
+    /// assert_eq!(queue.front()?, b"o");
+    /// # std::io::Result::Ok(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`load_file`](Self::load_file).
+    pub fn front(&mut self) -> io::Result<&[u8]> {
+        self.load_file()?;
+        Ok(match self.pieces.front() {
+            Some(Piece::Gathered(bytes, sent)) => &bytes[*sent..],
+            Some(Piece::Bytes(bytes)) => bytes,
+            Some(Piece::File(_)) | None => &self.tail[self.tail_sent..],
+        })
     }
 
     /// Reads up to 64 KiB of the file region at the front into memory, so that
@@ -396,7 +429,11 @@ mod tests {
                         model.extend(first);
                         model.extend(second);
                     }
-                    Op::Load => queue.load_file().unwrap(),
+                    Op::Load => {
+                        let front = queue.front().unwrap();
+                        prop_assert!(front.iter().eq(model.iter().take(front.len())));
+                        prop_assert!(!front.is_empty() || model.is_empty());
+                    }
                     Op::Consume(count) => {
                         let count = count.min(queue.len());
                         queue.consume(count);
@@ -413,6 +450,30 @@ mod tests {
             }
             prop_assert_eq!(queue.to_vec().unwrap(), Vec::from(model));
         }
+    }
+
+    #[test]
+    fn a_queue_that_is_never_quite_empty_does_not_grow() {
+        let mut queue = OutputQueue::default();
+        queue.write(b"x");
+        for _ in 0..1000 {
+            queue.write(&[0; 4096]);
+            queue.consume(4096);
+        }
+        assert_eq!(queue.len(), 1);
+        assert!(queue.tail.capacity() <= 128 * 1024);
+    }
+
+    #[test]
+    fn what_is_counted_is_there_even_when_the_buffer_was_cut_short() {
+        let mut queue = OutputQueue::default();
+        queue.write(b"0123456789");
+        queue.consume(4);
+        queue.write_with(|buffer| buffer.truncate(7));
+        assert_eq!(queue.len(), 3);
+        queue.write_with(|buffer| buffer.truncate(2));
+        assert!(queue.is_empty());
+        assert_eq!(queue.slices(&mut [IoSlice::new(&[])]), 0);
     }
 
     #[test]
