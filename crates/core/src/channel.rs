@@ -21,13 +21,16 @@ use crate::context::{ConnectionId, LoopContext};
 use crate::layer::{Layer, Risen, Stack};
 use crate::output::OutputQueue;
 use crate::transport::{
-    BLOCKED, CLOSING, ENDED, FINISHED, HELD, MADE, READ_CLOSED, READ_PAUSED, RESET, Request,
-    Shared, TOUCHED, WRITE_CLOSED, WRITE_CLOSING, WRITE_PAUSED,
+    BLOCKED, CLOSING, CONNECTED, ENDED, FINISHED, HELD, HOLDING, MADE, READ_CLOSED, READ_PAUSED,
+    RESET, Request, Shared, TOUCHED, WRITE_CLOSED, WRITE_CLOSING, WRITE_PAUSED,
 };
 use crate::{
     Address, Connection, ConnectionDone, ConnectionLimits, ConnectionLost, Failure, Panicked,
-    Protocol, SocketOption, Transport, WriteBufferFull, WriteStalled,
+    Protocol, SocketOption, TimedOut, Transport, WriteBufferFull, WriteStalled,
 };
+
+/// So many calls and resumptions are served before other connections get their turn.
+const CALLS_IN_A_ROW: u32 = 64;
 
 /// What the loop is to do next with a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,6 +120,7 @@ impl Channel {
     /// The connection is up.
     pub fn connected(&mut self) {
         self.hold();
+        self.shared().set(CONNECTED);
         self.rise(&[], false);
         self.start_protocol();
     }
@@ -124,15 +128,10 @@ impl Channel {
     /// The peer has sent `data`.
     pub fn received(&mut self, data: &[u8]) {
         self.hold();
-        if self.shared().is(CLOSING | ENDED) {
-            return;
-        }
-        if self.stack.is_some() {
+        if self.stack.is_none() {
+            self.give(data);
+        } else if !self.shared().is(CLOSING) || self.layers_hold() {
             self.rise(data, false);
-        } else {
-            self.call("data_received", |protocol, transport| {
-                protocol.data_received(transport, data);
-            });
         }
     }
 
@@ -155,16 +154,19 @@ impl Channel {
     /// The program is shutting down. See [`Protocol::drain`].
     pub fn drain(&mut self) {
         self.hold();
-        if self.is_made() {
-            self.call("drain", |protocol, transport| protocol.drain(transport));
-        } else {
+        if !self.is_made() {
             self.shared().set(CLOSING);
+        } else if !self.shared().is(CLOSING) {
+            self.call("drain", |protocol, transport| protocol.drain(transport));
         }
     }
 
     /// The time of the last turn has passed [`deadline`](Self::deadline).
     pub fn deadline_passed(&mut self) {
         self.hold();
+        if self.shared().is(ENDED) {
+            return;
+        }
         let now = self.shared().context.now_nanos();
         if self.stall_deadline().is_some_and(|stall| stall <= now) {
             let after = self.shared().limits.write_stall;
@@ -173,11 +175,13 @@ impl Channel {
         if let Some(stack) = &mut self.stack {
             let risen = stack.deadline_passed(self.transport.now());
             self.risen(risen);
-            self.start_protocol();
         }
         let deadline = self.shared().deadline.get();
         if deadline != 0 && deadline <= now {
             self.shared().deadline.set(0);
+            if !self.is_made() {
+                return self.shared().end(TimedOut.into(), true);
+            }
             self.call("timeout_connection", |protocol, transport| {
                 protocol.timeout_connection(transport);
             });
@@ -189,52 +193,52 @@ impl Channel {
     /// [`Step::Abort`], after which only [`lost`](Self::lost) is left.
     pub fn next_step(&mut self) -> Step {
         self.hold();
+        if !self.shared().is(CONNECTED) {
+            return self.step_before_connected();
+        }
+        let mut served = 0;
         loop {
             while !self.shared().is(ENDED)
-                && let Some(request) = self.shared().next_request()
+                && let Some(request) = self.shared().next_request(served < CALLS_IN_A_ROW)
             {
                 if let Request::Option(option) = request {
                     return Step::SetOption(option);
                 }
+                served += 1;
                 self.serve(request);
             }
+            if !self.shared().is(ENDED) && self.give_held() {
+                continue;
+            }
             self.sink();
+            let closing = self.shared().is(CLOSING | WRITE_CLOSING);
+            if closing {
+                self.finish_layers();
+            }
             if self.shared().is(ENDED) {
-                return if self.shared().is(RESET) {
-                    Step::Abort
-                } else {
-                    Step::Close
-                };
+                return self.last_step();
             }
             if !self.shared().is(BLOCKED) && self.wire_len() > 0 {
                 return Step::Send;
             }
             let unsent = self.shared().unsent();
-            if unsent > self.shared().limits.high_water as u64
-                && !self.shared().is(WRITE_PAUSED | CLOSING)
+            if !closing && self.is_made() && self.watch_marks(unsent, &mut served) {
+                continue;
+            }
+            if unsent == 0
+                && closing
+                && let Some(step) = self.close_step()
             {
-                self.shared().set(WRITE_PAUSED);
-                self.call("write_paused", |protocol, transport| {
-                    protocol.write_paused(transport);
-                });
-                continue;
+                return step;
             }
-            if unsent <= self.shared().limits.low_water as u64 && self.shared().is(WRITE_PAUSED) {
-                self.shared().clear(WRITE_PAUSED);
-                if !self.shared().is(CLOSING | WRITE_CLOSING) {
-                    self.call("write_resumed", |protocol, transport| {
-                        protocol.write_resumed(transport);
-                    });
-                }
-                continue;
-            }
-            if unsent == 0 && self.shared().is(CLOSING | WRITE_CLOSING) {
-                if let Some(step) = self.close_step() {
-                    return step;
-                }
+            if self.shared().is(ENDED) {
                 continue;
             }
             self.shared().clear(HELD | TOUCHED);
+            if served >= CALLS_IN_A_ROW {
+                // There may be more to serve, after the others have had their turn.
+                self.shared().touch();
+            }
             return Step::Wait;
         }
     }
@@ -259,7 +263,10 @@ impl Channel {
         match result {
             Ok(SendStatus::Ready) => {}
             Ok(SendStatus::Blocked) => shared.set(BLOCKED),
-            Err(error) => shared.end(ConnectionLost(error).into(), true),
+            Err(error) => {
+                shared.set(BLOCKED);
+                shared.end(ConnectionLost(error).into(), true);
+            }
         }
         self.note_below();
     }
@@ -273,10 +280,20 @@ impl Channel {
     /// Whether the loop is to read from the connection.
     #[must_use]
     pub fn wants_read(&self) -> bool {
-        !self
-            .shared()
-            .is(READ_PAUSED | READ_CLOSED | CLOSING | ENDED)
-            && self.stack.as_ref().is_none_or(|stack| stack.wants_read())
+        let shared = self.shared();
+        if shared.is(READ_CLOSED | HOLDING | ENDED) {
+            return false;
+        }
+        let Some(stack) = &self.stack else {
+            return !shared.is(READ_PAUSED | CLOSING);
+        };
+        // Layers may have to read before they can send, in a handshake for instance.
+        let wanted = if shared.is(CLOSING) {
+            self.layers_hold()
+        } else {
+            !shared.is(READ_PAUSED) || !stack.is_ready()
+        };
+        wanted && self.ask_layers("Layer::wants_read", Stack::wants_read) == Some(true)
     }
 
     /// When [`deadline_passed`](Self::deadline_passed) must be called, in nanoseconds since the
@@ -284,7 +301,8 @@ impl Channel {
     #[must_use]
     pub fn deadline(&self) -> Option<u64> {
         let own = Some(self.shared().deadline.get()).filter(|deadline| *deadline != 0);
-        let layers = self.stack.as_ref().and_then(|stack| stack.deadline());
+        let layers = self.ask_layers("Layer::deadline", Stack::deadline);
+        let layers = layers.flatten();
         let layers = layers.map(|instant| self.shared().context.nanos(instant));
         [own, layers, self.stall_deadline()]
             .into_iter()
@@ -300,21 +318,18 @@ impl Channel {
             stack,
         } = self;
         transport.shared.set(ENDED);
-        let reason = transport.shared.take_end();
-        let made = transport.shared.is(MADE);
-        let told = reason.clone();
-        let lost = catch_unwind(AssertUnwindSafe(move || {
-            if made {
+        let (reason, requests) = transport.shared.take_end();
+        if transport.shared.is(MADE) {
+            let told = reason.clone();
+            guard(&transport, "connection_lost", || {
                 protocol.connection_lost(told);
-            } else {
-                tracing::debug!(reason = %told, "a connection ended before it was ready");
-            }
-            drop(protocol);
-            drop(stack);
-        }));
-        if let Err(payload) = lost {
-            log_panic(&transport, &Panicked::new("connection_lost", &*payload));
+            });
+        } else {
+            tracing::debug!(%reason, "a connection ended before it was ready");
         }
+        guard(&transport, "dropping a protocol", || drop(protocol));
+        guard(&transport, "dropping layers", || drop(stack));
+        guard(&transport, "dropping calls", || drop(requests));
         reason
     }
 
@@ -344,6 +359,9 @@ impl Channel {
     }
 
     fn rise(&mut self, data: &[u8], closed: bool) {
+        if self.shared().is(ENDED) {
+            return;
+        }
         if let Some(stack) = &mut self.stack {
             let risen = stack.rise(data, closed, self.transport.now());
             self.risen(risen);
@@ -351,19 +369,28 @@ impl Channel {
     }
 
     /// What came out at the top of the layers, to the protocol.
-    fn risen(&mut self, risen: Result<Risen, Failure>) {
-        let risen = match risen {
-            Ok(risen) => risen,
-            Err(failure) => return self.shared().end(failure, false),
-        };
+    fn risen(&mut self, risen: Risen) {
         self.start_protocol();
-        if !risen.data.is_empty() && !self.shared().is(CLOSING | ENDED) {
-            self.call("data_received", |protocol, transport| {
-                protocol.data_received(transport, &risen.data);
-            });
+        self.give(&risen.data);
+        if let Some(failure) = risen.failure {
+            return self.shared().end(failure, false);
         }
         if risen.read_closed {
             self.tell_read_closed();
+        }
+    }
+
+    /// Gives data to the protocol, now or when it may have it.
+    fn give(&mut self, data: &[u8]) {
+        if data.is_empty() || self.shared().is(CLOSING | READ_CLOSED | ENDED) {
+            return;
+        }
+        if self.must_hold() {
+            self.shared().hold(|held| held.data.extend_from_slice(data));
+        } else {
+            self.call("data_received", |protocol, transport| {
+                protocol.data_received(transport, data);
+            });
         }
     }
 
@@ -371,45 +398,87 @@ impl Channel {
         if self.shared().is(READ_CLOSED | ENDED) {
             return;
         }
-        self.shared().set(READ_CLOSED);
         if !self.is_made() {
-            self.shared().set(CLOSING);
-        } else if !self.shared().is(CLOSING) {
+            self.shared().set(READ_CLOSED | CLOSING);
+        } else if self.shared().is(CLOSING) {
+            self.shared().set(READ_CLOSED);
+        } else if self.must_hold() {
+            self.shared().hold(|held| held.read_closed = true);
+        } else {
+            self.shared().set(READ_CLOSED);
             self.call("read_closed", |protocol, transport| {
                 protocol.read_closed(transport);
             });
         }
+    }
+
+    /// Whether what has come must wait: the protocol wants nothing (a driver may report what was
+    /// under way when it was told), or has just asked for another protocol or layer to have it.
+    fn must_hold(&self) -> bool {
+        self.shared().is(HOLDING) || !self.may_give()
+    }
+
+    fn may_give(&self) -> bool {
+        self.is_made() && !self.shared().is(READ_PAUSED) && !self.shared().has_requests()
+    }
+
+    /// Gives the protocol what was held for it. Returns whether that was done.
+    fn give_held(&mut self) -> bool {
+        let closing = self.shared().is(CLOSING);
+        if !self.shared().is(HOLDING) || !closing && !self.may_give() {
+            return false;
+        }
+        let held = self.shared().take_held();
+        self.give(&held.data);
+        if held.read_closed {
+            self.tell_read_closed();
+        }
+        true
     }
 
     fn serve(&mut self, request: Request) {
         match request {
             Request::Call(call) => self.call("a call through Connection::with", call),
-            Request::Exchange(protocol, unread) => self.exchange(protocol, &unread),
-            Request::PushLayer(layer, before) => {
-                let stack = self.stack.get_or_insert_default();
-                stack.push(layer, before);
-                self.note_below();
-                self.rise(&[], false);
-            }
+            Request::Exchange(protocol, unread) => self.exchange(protocol, unread),
+            Request::PushLayer(layer, before) => self.push_layer(layer, before),
             Request::Option(_) => {}
         }
     }
 
-    fn exchange(&mut self, protocol: Box<dyn Protocol>, unread: &[u8]) {
+    fn push_layer(&mut self, layer: Box<dyn Layer>, before: Option<Box<OutputQueue>>) {
+        let stack = self.stack.get_or_insert_default();
+        stack.push(layer, before);
+        self.note_below();
+        // What the protocol has not seen yet was received from now on.
+        let held = self.shared().take_held();
+        let closed = held.read_closed || self.shared().is(READ_CLOSED);
+        if let Some(stack) = &mut self.stack {
+            let risen = stack.rise_to_top(&held.data, closed, self.transport.now());
+            self.risen(risen);
+        }
+    }
+
+    fn exchange(&mut self, protocol: Box<dyn Protocol>, mut unread: Vec<u8>) {
+        let shared = &self.transport.shared;
+        shared.clear(READ_PAUSED | WRITE_PAUSED);
+        shared.set_timeout(None);
+        let closed = shared.is(READ_CLOSED);
+        shared.clear(READ_CLOSED);
+        if !unread.is_empty() || closed {
+            shared.hold(|held| {
+                unread.append(&mut held.data);
+                held.data = unread;
+                held.read_closed |= closed;
+            });
+        }
         let old = std::mem::replace(&mut self.protocol, protocol);
-        self.call("dropping an exchanged protocol", move |_, _| drop(old));
         self.call("connection_made", |protocol, transport| {
             protocol.connection_made(transport);
         });
-        if !unread.is_empty() && !self.shared().is(CLOSING | ENDED) {
-            self.call("data_received", |protocol, transport| {
-                protocol.data_received(transport, unread);
-            });
-        }
-        if self.shared().is(READ_CLOSED) && !self.shared().is(CLOSING | ENDED) {
-            self.call("read_closed", |protocol, transport| {
-                protocol.read_closed(transport);
-            });
+        if let Some(panicked) = guard(&self.transport, "dropping an exchanged protocol", || {
+            drop(old);
+        }) {
+            self.shared().end(panicked.into(), true);
         }
     }
 
@@ -419,6 +488,9 @@ impl Channel {
             return;
         };
         let shared = &self.transport.shared;
+        if shared.is(RESET) {
+            return;
+        }
         let mut output = shared.take_output();
         let mut none = OutputQueue::default();
         let result = stack.sink(
@@ -432,15 +504,62 @@ impl Channel {
             shared.end(failure, true);
         }
         let limit = shared.limits.write_limit;
-        if stack.memory() > limit {
+        if stack.memory() + shared.waiting().1 > limit {
             shared.end(WriteBufferFull { limit }.into(), true);
         }
         self.note_below();
     }
 
+    /// Tells the protocol when what is unsent passes a mark. Returns whether it was told.
+    fn watch_marks(&mut self, unsent: u64, served: &mut u32) -> bool {
+        let high = self.shared().limits.high_water;
+        let low = self.shared().limits.low_water.min(high);
+        let paused = self.shared().is(WRITE_PAUSED);
+        if !paused && unsent > high as u64 {
+            self.shared().set(WRITE_PAUSED);
+            self.call("write_paused", |protocol, transport| {
+                protocol.write_paused(transport);
+            });
+            return true;
+        }
+        if paused && unsent <= low as u64 && *served < CALLS_IN_A_ROW {
+            *served += 1;
+            self.shared().clear(WRITE_PAUSED);
+            self.call("write_resumed", |protocol, transport| {
+                protocol.write_resumed(transport);
+            });
+            return true;
+        }
+        false
+    }
+
     fn note_below(&self) {
-        if let Some(stack) = &self.stack {
-            self.shared().below.set(stack.unsent());
+        let Some(stack) = &self.stack else { return };
+        let shared = self.shared();
+        let idle = shared.unsent() == 0;
+        shared.below.set(stack.unsent());
+        if idle && shared.unsent() > 0 {
+            // A layer has something to send of its own accord.
+            shared.progress.set(shared.context.now_nanos());
+        }
+    }
+
+    /// Whether anything that was written has yet to come down to the wire.
+    fn layers_hold(&self) -> bool {
+        let stack = self.stack.as_ref();
+        stack.is_some_and(|stack| stack.holds_back() || self.shared().waiting().0 > 0)
+    }
+
+    /// Asks the layers something. A panic in one ends the connection.
+    fn ask_layers<R>(&self, name: &'static str, ask: impl FnOnce(&Stack) -> R) -> Option<R> {
+        let stack = self.stack.as_ref()?;
+        match catch_unwind(AssertUnwindSafe(|| ask(stack))) {
+            Ok(answer) => Some(answer),
+            Err(payload) => {
+                let panicked = Panicked::new(name, &*payload);
+                self.shared().end(panicked.into(), true);
+                None
+            }
         }
     }
 
@@ -451,49 +570,78 @@ impl Channel {
         }
     }
 
-    /// All is sent and the writing side is to be closed: what remains to be done, or `None` if
-    /// the layers have just added something to send.
+    /// The writing side is to be closed: lets the layers say their last words, as soon as they
+    /// have taken all that was written.
+    fn finish_layers(&mut self) {
+        if self.shared().is(FINISHED | ENDED) || self.shared().waiting().0 > 0 {
+            return;
+        }
+        let Some(stack) = &mut self.stack else { return };
+        match stack.finish(self.transport.now()) {
+            Ok(true) => self.shared().set(FINISHED),
+            Ok(false) => {}
+            Err(failure) => self.shared().end(failure, false),
+        }
+        self.note_below();
+    }
+
+    /// All is sent and the writing side is to be closed: what remains to be done.
     fn close_step(&mut self) -> Option<Step> {
-        if let Some(stack) = &mut self.stack
-            && !self.transport.shared.is(FINISHED)
+        if self.shared().is(CLOSING)
+            || self.shared().is(WRITE_CLOSED) && self.shared().is(READ_CLOSED)
         {
-            self.transport.shared.set(FINISHED);
-            if let Err(failure) = stack.finish(self.transport.now()) {
-                self.shared().end(failure, false);
-            }
-            self.note_below();
+            self.shared().end(ConnectionDone.into(), false);
             return None;
         }
+        if self.shared().is(WRITE_CLOSED) {
+            return None;
+        }
+        self.shared().set(WRITE_CLOSED);
+        Some(Step::ShutdownWrite)
+    }
+
+    /// Nothing is sent yet, and nobody is told anything.
+    fn step_before_connected(&mut self) -> Step {
         if self.shared().is(CLOSING) {
             self.shared().end(ConnectionDone.into(), false);
-            return None;
         }
-        if !self.shared().is(WRITE_CLOSED) {
-            self.shared().set(WRITE_CLOSED);
-            return Some(Step::ShutdownWrite);
-        }
-        if self.shared().is(READ_CLOSED) {
-            self.shared().end(ConnectionDone.into(), false);
-            return None;
+        if self.shared().is(ENDED) {
+            return self.last_step();
         }
         self.shared().clear(HELD | TOUCHED);
-        Some(Step::Wait)
+        Step::Wait
+    }
+
+    /// The connection has ended. What a layer sent down before it failed is sent if it can be
+    /// sent at once.
+    fn last_step(&mut self) -> Step {
+        if self.shared().is(RESET) {
+            return Step::Abort;
+        }
+        if !self.shared().is(BLOCKED) && self.stack.is_some() && self.wire_len() > 0 {
+            return Step::Send;
+        }
+        Step::Close
     }
 
     fn stall_deadline(&self) -> Option<u64> {
         let shared = self.shared();
-        (shared.unsent() > 0).then(|| {
-            let stall = u64::try_from(shared.limits.write_stall.as_nanos()).unwrap_or(u64::MAX);
-            shared.progress.get().saturating_add(stall)
-        })
+        if shared.unsent() == 0 {
+            return None;
+        }
+        let stall = u64::try_from(shared.limits.write_stall.as_nanos()).ok()?;
+        shared.progress.get().checked_add(stall)
     }
 
-    /// Runs a callback. A panic in it ends the connection.
+    /// Runs a callback, unless the connection has ended. A panic in it ends the connection.
     fn call(
         &mut self,
         name: &'static str,
         callback: impl FnOnce(&mut dyn Protocol, &mut Transport),
     ) {
+        if self.shared().is(ENDED) {
+            return;
+        }
         let protocol = &mut *self.protocol;
         let transport = &mut self.transport;
         let result = catch_unwind(AssertUnwindSafe(|| callback(protocol, transport)));
@@ -503,6 +651,14 @@ impl Channel {
             self.shared().end(panicked.into(), true);
         }
     }
+}
+
+/// Runs what may panic and must not take the loop with it.
+fn guard(transport: &Transport, name: &'static str, action: impl FnOnce()) -> Option<Panicked> {
+    let payload = catch_unwind(AssertUnwindSafe(action)).err()?;
+    let panicked = Panicked::new(name, &*payload);
+    log_panic(transport, &panicked);
+    Some(panicked)
 }
 
 fn log_panic(transport: &Transport, panicked: &Panicked) {

@@ -5,12 +5,21 @@
 //! protocol wrote in a callback goes down through it once, when the callback has returned.
 
 use std::borrow::Cow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
-use crate::Failure;
 use crate::output::OutputQueue;
+use crate::{Failure, Panicked};
 
-/// One layer of a connection. An error from any of these ends the connection with it.
+/// A layer that has sent down so many bytes is to wait until some are gone.
+const FULL: u64 = 64 * 1024;
+
+/// One layer of a connection.
+///
+/// An error from any of these ends the connection with it, and so does a panic. What the layer
+/// has raised before an error still reaches the protocol, so that it does not matter how the
+/// network splits the bytes; what it has sent down before an error in `received`, `start` or
+/// `read_closed` is sent if the driver takes it at once (a TLS alert, say).
 ///
 /// ```
 /// use ropewalk_core::{Failure, Layer, LayerIo, OutputQueue};
@@ -24,9 +33,12 @@ use crate::output::OutputQueue;
 ///         Ok(())
 ///     }
 ///     fn send(&mut self, output: &mut OutputQueue, io: &mut LayerIo<'_>) -> Result<(), Failure> {
-///         let plain = output.to_vec()?;
-///         output.clear();
-///         io.down().write_with(|wire| wire.extend(plain.iter().map(|byte| !byte)));
+///         while !output.is_empty() && !io.is_full() {
+///             let plain = output.front()?;
+///             let taken = plain.len() as u64;
+///             io.down().write_with(|wire| wire.extend(plain.iter().map(|byte| !byte)));
+///             output.consume(taken);
+///         }
 ///         Ok(())
 ///     }
 /// }
@@ -34,7 +46,7 @@ use crate::output::OutputQueue;
 pub trait Layer: 'static {
     /// The layer is in its place, and what is below it is ready. What is above it starts when it
     /// says [`LayerIo::ready`], as it does at once unless told otherwise; a layer with a
-    /// handshake says it later.
+    /// handshake says it later, and raises nothing before.
     ///
     /// # Errors
     /// What ends the connection.
@@ -50,10 +62,12 @@ pub trait Layer: 'static {
     fn received(&mut self, data: &[u8], io: &mut LayerIo<'_>) -> Result<(), Failure>;
 
     /// `output` was written above, and is to go to [`LayerIo::down`]. What is left in it counts as
-    /// unsent; it is offered again, with what was added, after every event of the connection.
+    /// unsent; it is offered again, with what was added, after every event of the connection. A
+    /// layer takes no more while [`LayerIo::is_full`], since `output` may hold files of any size.
+    /// Nothing can be raised here.
     ///
     /// # Errors
-    /// What ends the connection.
+    /// What ends the connection, with a reset: the peer must not take what it got for all.
     fn send(&mut self, output: &mut OutputQueue, io: &mut LayerIo<'_>) -> Result<(), Failure>;
 
     /// The peer will send no more. Passed on, unless told otherwise; a layer that can tell a
@@ -66,7 +80,8 @@ pub trait Layer: 'static {
         Ok(())
     }
 
-    /// Nothing more will be written: the chance for last words, a TLS `close_notify` say.
+    /// Nothing more will be written, and all that was has been taken: the chance for last words,
+    /// a TLS `close_notify` say. Nothing can be raised here.
     ///
     /// # Errors
     /// What ends the connection.
@@ -80,7 +95,7 @@ pub trait Layer: 'static {
         None
     }
 
-    /// The deadline has passed.
+    /// The deadline has passed. It must be later now, or gone.
     ///
     /// # Errors
     /// What ends the connection.
@@ -115,6 +130,12 @@ impl LayerIo<'_> {
         self.down
     }
 
+    /// Whether so much waits below that no more is to be sent down for now.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.down.len() >= FULL
+    }
+
     /// What is above may start.
     pub fn ready(&mut self) {
         *self.ready = true;
@@ -137,6 +158,8 @@ impl LayerIo<'_> {
 pub(crate) struct Risen {
     pub(crate) data: Vec<u8>,
     pub(crate) read_closed: bool,
+    /// A layer failed. What it had raised before is in `data`.
+    pub(crate) failure: Option<Failure>,
 }
 
 /// The layers of one connection, the lowest first.
@@ -155,24 +178,10 @@ struct Slot {
     told_read_closed: bool,
     /// The layer has said that nothing more goes up.
     read_closed: bool,
-}
-
-impl Slot {
-    fn call(
-        &mut self,
-        now: Instant,
-        up: &mut Vec<u8>,
-        call: impl FnOnce(&mut dyn Layer, &mut LayerIo<'_>) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
-        let mut io = LayerIo {
-            up,
-            down: &mut self.down,
-            ready: &mut self.ready,
-            read_closed: &mut self.read_closed,
-            now,
-        };
-        call(&mut *self.layer, &mut io)
-    }
+    /// The layer has said its last words.
+    finished: bool,
+    /// The layer returned an error. It is not called again.
+    failed: bool,
 }
 
 impl Stack {
@@ -185,6 +194,8 @@ impl Stack {
             ready: false,
             told_read_closed: false,
             read_closed: false,
+            finished: false,
+            failed: false,
         });
     }
 
@@ -194,13 +205,14 @@ impl Stack {
     }
 
     /// Takes what came from the wire up through the layers, and starts those whose turn it is.
-    pub(crate) fn rise(
-        &mut self,
-        data: &[u8],
-        closed: bool,
-        now: Instant,
-    ) -> Result<Risen, Failure> {
+    pub(crate) fn rise(&mut self, data: &[u8], closed: bool, now: Instant) -> Risen {
         self.rise_from(0, Cow::Borrowed(data), closed, now)
+    }
+
+    /// As [`rise`](Self::rise), for what the layers below the topmost have let through already.
+    pub(crate) fn rise_to_top(&mut self, data: &[u8], closed: bool, now: Instant) -> Risen {
+        let top = self.slots.len() - 1;
+        self.rise_from(top, Cow::Borrowed(data), closed, now)
     }
 
     fn rise_from(
@@ -209,34 +221,31 @@ impl Stack {
         mut data: Cow<'_, [u8]>,
         mut closed: bool,
         now: Instant,
-    ) -> Result<Risen, Failure> {
+    ) -> Risen {
+        let mut failure = None;
         let mut below_ready = self.slots[..first].iter().all(|slot| slot.ready);
         for slot in &mut self.slots[first..] {
             let mut up = Vec::new();
-            if below_ready && !slot.started {
-                slot.started = true;
-                slot.call(now, &mut up, |layer, io| layer.start(io))?;
-            }
-            if !data.is_empty() {
-                slot.call(now, &mut up, |layer, io| layer.received(&data, io))?;
-            }
-            if closed && !slot.told_read_closed {
-                slot.told_read_closed = true;
-                slot.call(now, &mut up, |layer, io| layer.read_closed(io))?;
-            }
+            let result = slot.rise(&data, closed, below_ready, &mut up, now);
+            // A failure further up is of earlier bytes: had they come alone, it were the first.
+            failure = result.err().or(failure);
             data = Cow::Owned(up);
-            closed = slot.read_closed;
-            below_ready &= slot.ready;
+            closed = slot.read_closed && failure.is_none();
+            below_ready &= slot.ready && failure.is_none();
         }
-        Ok(Risen {
+        Risen {
             data: data.into_owned(),
             read_closed: closed,
-        })
+            failure,
+        }
     }
 
-    /// Takes what the protocol wrote down as far as the layers let it.
+    /// Takes what the protocol wrote down as far as the layers let it. Above a layer that has
+    /// failed, nothing moves.
     pub(crate) fn sink(&mut self, output: &mut OutputQueue, now: Instant) -> Result<(), Failure> {
-        for at in (0..self.slots.len()).rev() {
+        let failed = self.slots.iter().position(|slot| slot.failed);
+        let top = failed.unwrap_or(self.slots.len());
+        for at in (0..top).rev() {
             let (below, above) = self.slots.split_at_mut(at + 1);
             let from = match above.first_mut() {
                 Some(slot) => &mut slot.down,
@@ -244,24 +253,27 @@ impl Stack {
             };
             let slot = &mut below[at];
             if slot.started && !from.is_empty() {
-                let mut up = Vec::new();
-                slot.call(now, &mut up, |layer, io| layer.send(from, io))?;
-                debug_assert!(up.is_empty(), "sending raises nothing");
+                slot.call_down("Layer::send", now, |layer, io| layer.send(from, io))?;
             }
         }
         Ok(())
     }
 
-    /// Lets each layer say its last words, from the top down.
-    pub(crate) fn finish(&mut self, now: Instant) -> Result<(), Failure> {
+    /// Lets each layer say its last words, from the top down, once all from above it has gone
+    /// into it. Returns whether all have.
+    pub(crate) fn finish(&mut self, now: Instant) -> Result<bool, Failure> {
         for at in (0..self.slots.len()).rev() {
             let slot = &mut self.slots[at];
-            if slot.started {
-                slot.call(now, &mut Vec::new(), |layer, io| layer.finish(io))?;
+            if slot.started && !slot.finished {
+                slot.finished = true;
+                slot.call_down("Layer::finish", now, |layer, io| layer.finish(io))?;
+                self.sink(&mut OutputQueue::default(), now)?;
             }
-            self.sink(&mut OutputQueue::default(), now)?;
+            if at > 0 && !self.slots[at].down.is_empty() {
+                return Ok(false);
+            }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// The earliest time at which a layer wants to be called.
@@ -273,21 +285,22 @@ impl Stack {
     }
 
     /// Calls the layers whose deadline has passed.
-    pub(crate) fn deadline_passed(&mut self, now: Instant) -> Result<Risen, Failure> {
+    pub(crate) fn deadline_passed(&mut self, now: Instant) -> Risen {
         let mut risen = Risen::default();
         for at in 0..self.slots.len() {
-            let slot = &mut self.slots[at];
-            if slot.layer.deadline().is_none_or(|deadline| deadline > now) {
-                continue;
-            }
             let mut up = Vec::new();
-            slot.call(now, &mut up, |layer, io| layer.deadline_passed(io))?;
-            let closed = slot.read_closed;
-            let more = self.rise_from(at + 1, Cow::Owned(up), closed, now)?;
+            let slot = &mut self.slots[at];
+            let result = slot.deadline_passed(&mut up, now);
+            let closed = slot.read_closed && result.is_ok();
+            let more = self.rise_from(at + 1, Cow::Owned(up), closed, now);
             risen.data.extend(more.data);
             risen.read_closed |= more.read_closed;
+            risen.failure = more.failure.or(result.err());
+            if risen.failure.is_some() {
+                break;
+            }
         }
-        Ok(risen)
+        risen
     }
 
     pub(crate) fn wants_read(&self) -> bool {
@@ -304,8 +317,103 @@ impl Stack {
         self.slots.iter().map(|slot| slot.down.len()).sum()
     }
 
+    /// Whether a layer has yet to take what another one has sent down.
+    pub(crate) fn holds_back(&self) -> bool {
+        self.slots.iter().skip(1).any(|slot| !slot.down.is_empty())
+    }
+
     /// Unsent bytes that the layers hold in memory.
     pub(crate) fn memory(&self) -> usize {
         self.slots.iter().map(|slot| slot.down.memory()).sum()
+    }
+}
+
+impl Slot {
+    /// Tells the layer what came from below.
+    fn rise(
+        &mut self,
+        data: &[u8],
+        closed: bool,
+        below_ready: bool,
+        up: &mut Vec<u8>,
+        now: Instant,
+    ) -> Result<(), Failure> {
+        if self.failed {
+            return Ok(());
+        }
+        if below_ready && !self.started {
+            self.started = true;
+            self.call("Layer::start", now, up, |layer, io| layer.start(io))?;
+        }
+        if !data.is_empty() {
+            self.call("Layer::received", now, up, |layer, io| {
+                layer.received(data, io)
+            })?;
+        }
+        if closed && !self.told_read_closed {
+            self.told_read_closed = true;
+            self.call("Layer::read_closed", now, up, |layer, io| {
+                layer.read_closed(io)
+            })?;
+        }
+        Ok(())
+    }
+
+    fn deadline_passed(&mut self, up: &mut Vec<u8>, now: Instant) -> Result<(), Failure> {
+        if self.failed {
+            return Ok(());
+        }
+        self.call("Layer::deadline_passed", now, up, |layer, io| {
+            if layer.deadline().is_none_or(|due| due > now) {
+                return Ok(());
+            }
+            layer.deadline_passed(io)?;
+            if layer.deadline().is_some_and(|due| due <= now) {
+                // It would be called for ever.
+                return Err(Failure::msg(
+                    "a layer left its deadline where it had passed",
+                ));
+            }
+            Ok(())
+        })
+    }
+
+    /// A call that can raise nothing.
+    fn call_down(
+        &mut self,
+        name: &'static str,
+        now: Instant,
+        call: impl FnOnce(&mut dyn Layer, &mut LayerIo<'_>) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        self.call(name, now, &mut Vec::new(), |layer, io| {
+            call(layer, io)?;
+            if io.up.is_empty() {
+                return Ok(());
+            }
+            Err(Failure::msg("a layer raised bytes while it was to send"))
+        })
+    }
+
+    fn call(
+        &mut self,
+        name: &'static str,
+        now: Instant,
+        up: &mut Vec<u8>,
+        call: impl FnOnce(&mut dyn Layer, &mut LayerIo<'_>) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let mut io = LayerIo {
+            up,
+            down: &mut self.down,
+            ready: &mut self.ready,
+            read_closed: &mut self.read_closed,
+            now,
+        };
+        let layer = &mut *self.layer;
+        let result = match catch_unwind(AssertUnwindSafe(|| call(layer, &mut io))) {
+            Ok(result) => result,
+            Err(payload) => Err(Panicked::new(name, &*payload).into()),
+        };
+        self.failed |= result.is_err();
+        result
     }
 }

@@ -62,9 +62,9 @@ pub trait Protocol: Any {
         transport.abort_with(crate::TimedOut.into());
     }
 
-    /// The program is shutting down: finish what is being done and close. It is told to
-    /// accepted connections only. Unless told otherwise, the connection is closed when all that
-    /// was written is sent.
+    /// The program is shutting down: finish what is being done and close. Connections that were
+    /// accepted are told first; those that this side made, when the accepted ones are gone.
+    /// Unless told otherwise, the connection is closed when all that was written is sent.
     fn drain(&mut self, transport: &mut Transport) {
         transport.lose_connection();
     }

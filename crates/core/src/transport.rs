@@ -6,7 +6,9 @@
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fmt;
+use std::mem;
 use std::net::SocketAddrV4;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
@@ -17,7 +19,7 @@ use crate::layer::Layer;
 use crate::output::{FileRegion, OutputQueue, Segment};
 use crate::reactor::ReactorCore;
 use crate::{
-    Address, ConnectionAborted, ConnectionDone, ConnectionLimits, Failure, Protocol,
+    Address, ConnectionAborted, ConnectionDone, ConnectionLimits, Failure, Panicked, Protocol,
     WriteBufferFull,
 };
 
@@ -60,8 +62,19 @@ impl Transport {
     /// transport.write_with(|buffer| write!(buffer, "{:04}", 42));
     /// assert_eq!(transport.value(), b"0042");
     /// ```
+    ///
+    /// What is written through a handle meanwhile comes after what `fill` appends. A panic in
+    /// `fill` ends the connection, since nobody knows what part of a message was appended.
     pub fn write_with<R>(&mut self, fill: impl FnOnce(&mut Vec<u8>) -> R) -> Option<R> {
-        self.shared.output(|queue| queue.write_with(fill))
+        let write = || self.shared.output(|queue| queue.write_with(fill));
+        match catch_unwind(AssertUnwindSafe(write)) {
+            Ok(result) => result,
+            Err(payload) => {
+                let panicked = Panicked::new("what write_with was given", &*payload);
+                self.shared.end(panicked.into(), true);
+                resume_unwind(payload);
+            }
+        }
     }
 
     /// Unsent bytes, those in layers and files included.
@@ -70,14 +83,16 @@ impl Transport {
         self.shared.unsent()
     }
 
-    /// Whether the protocol has been told `write_paused`, and not yet `write_resumed`.
+    /// Whether a `write_resumed` is to come: the protocol was told `write_paused`, or has asked
+    /// for it by [`await_drain`](Self::await_drain).
     #[must_use]
     pub fn is_write_paused(&self) -> bool {
         self.shared.is(WRITE_PAUSED)
     }
 
     /// Asks for one `write_resumed`, as soon as what is unsent has fallen to the low-water mark:
-    /// for those who write piece by piece, and want to be called for the next one.
+    /// for those who write piece by piece, and want to be called for the next one. No
+    /// `write_paused` comes before it.
     pub fn await_drain(&mut self) {
         self.shared.set(WRITE_PAUSED);
     }
@@ -123,7 +138,7 @@ impl Transport {
     }
 
     /// Calls `timeout_connection` when `after` has passed, unless this is called again before;
-    /// `None` for never. To the millisecond, at most 49 days.
+    /// `None` for never. Rounded up to the millisecond; at most 49 days.
     pub fn set_timeout(&mut self, after: Option<Duration>) {
         self.shared.set_timeout(after);
     }
@@ -190,8 +205,10 @@ impl Transport {
     }
 
     /// Puts `protocol` in the place of the one that runs, when the running callback has
-    /// returned. The new one gets `connection_made`, then `unread` (which may be empty) as data.
-    /// The old one is dropped; it gets no `connection_lost`.
+    /// returned. The new one gets `connection_made`, then `unread` (which may be empty) as data,
+    /// then `read_closed` if the peer has sent its last. It starts as on a new connection: its
+    /// reading is not paused, and no timeout is set. The old one is dropped; it gets no
+    /// `connection_lost`.
     pub fn exchange_protocol(&mut self, protocol: Box<dyn Protocol>, unread: &[u8]) {
         self.shared
             .request(Request::Exchange(protocol, unread.to_vec()));
@@ -225,14 +242,16 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Appends a copy of `data` to the output, which is flushed in this turn.
+    /// Appends a copy of `data` to the output, which is flushed in this turn. `false` if it was
+    /// dropped, because the connection has ended or its writing side is being closed.
     pub fn write(&self, data: &[u8]) -> bool {
-        self.act(|transport| transport.write(data)).is_some()
+        self.append(|queue| queue.write(data))
     }
 
-    /// Appends `data` without copying it (unless it is short).
+    /// Appends `data` without copying it (unless it is short). Returns what
+    /// [`write`](Self::write) returns.
     pub fn write_bytes(&self, data: Bytes) -> bool {
-        self.act(|transport| transport.write_bytes(data)).is_some()
+        self.append(|queue| queue.write_bytes(data))
     }
 
     /// See [`Transport::lose_connection`].
@@ -264,8 +283,8 @@ impl Connection {
     /// Whether the connection is up and not closing.
     #[must_use]
     pub fn is_connected(&self) -> bool {
-        self.act(|transport| !transport.is_closing())
-            .unwrap_or(false)
+        let is_up = |transport: &mut Transport| transport.shared.is(MADE);
+        self.act(|transport| is_up(transport) && !transport.is_closing()) == Some(true)
     }
 
     /// Does at once what needs only the transport, from anywhere on the loop's thread: the
@@ -315,6 +334,12 @@ impl Connection {
         })
         .is_some()
     }
+
+    fn append(&self, fill: impl FnOnce(&mut OutputQueue)) -> bool {
+        let append = |transport: &mut Transport| transport.shared.output(fill).is_some();
+        // What went over the limit ended the connection, and was dropped with it.
+        self.act(append) == Some(true) && self.act(|_| ()).is_some()
+    }
 }
 
 impl fmt::Debug for Connection {
@@ -349,10 +374,18 @@ pub(crate) type Call = Box<dyn FnOnce(&mut dyn Protocol, &mut Transport)>;
 
 /// The rare part of a connection's state.
 #[derive(Default)]
-struct Requests {
-    queue: VecDeque<Request>,
+struct Rare {
+    requests: VecDeque<Request>,
+    held: Held,
     /// Why the connection ends.
     end: Option<Failure>,
+}
+
+/// What has come for the protocol while it wanted nothing.
+#[derive(Default)]
+pub(crate) struct Held {
+    pub(crate) data: Vec<u8>,
+    pub(crate) read_closed: bool,
 }
 
 /// The connection is being worked on by its loop, which will ask it what is next.
@@ -381,6 +414,10 @@ pub(crate) const ENDED: u16 = 1 << 10;
 pub(crate) const RESET: u16 = 1 << 11;
 /// The layers have said their last words.
 pub(crate) const FINISHED: u16 = 1 << 12;
+/// Data, or the end of it, is held for the protocol.
+pub(crate) const HOLDING: u16 = 1 << 13;
+/// The loop has said that the connection is up.
+pub(crate) const CONNECTED: u16 = 1 << 14;
 
 /// What a channel and all handles to it share: one allocation for each connection.
 pub(crate) struct Shared {
@@ -391,7 +428,7 @@ pub(crate) struct Shared {
     host: Rc<Address>,
     /// What the protocol wrote. `None` while there is nothing.
     queue: Cell<Option<Box<OutputQueue>>>,
-    requests: Cell<Option<Box<Requests>>>,
+    rare: Cell<Option<Box<Rare>>>,
     /// When `timeout_connection` is due, in nanoseconds of the context; 0 for never.
     pub(crate) deadline: Cell<u64>,
     /// When the driver last took something, or there was first something to take.
@@ -418,7 +455,7 @@ impl Shared {
             peer: Peer::new(peer),
             host,
             queue: Cell::default(),
-            requests: Cell::default(),
+            rare: Cell::default(),
             deadline: Cell::new(0),
             progress: Cell::new(0),
             below: Cell::new(0),
@@ -460,12 +497,8 @@ impl Shared {
             self.context.take_queue()
         });
         let result = fill(&mut queue);
-        // `fill` may be a user's code, and may have written through a handle.
-        if let Some(mut nested) = self.take_output() {
-            queue.append(&mut nested);
-        }
-        let memory = queue.memory();
         self.put_output(queue);
+        let (_, memory) = self.waiting();
         if memory > self.limits.write_limit {
             let limit = self.limits.write_limit;
             self.end(WriteBufferFull { limit }.into(), true);
@@ -478,7 +511,11 @@ impl Shared {
         self.queue.take()
     }
 
-    pub(crate) fn put_output(&self, queue: Box<OutputQueue>) {
+    pub(crate) fn put_output(&self, mut queue: Box<OutputQueue>) {
+        // Whoever had it may have written through a handle meanwhile.
+        if let Some(mut newer) = self.take_output() {
+            queue.append(&mut newer);
+        }
         if queue.is_empty() {
             self.context.give_back(queue);
         } else {
@@ -487,29 +524,62 @@ impl Shared {
     }
 
     pub(crate) fn unsent(&self) -> u64 {
+        self.waiting().0 + self.below.get()
+    }
+
+    /// What no layer has taken of what was written: all of it, and what is in memory.
+    pub(crate) fn waiting(&self) -> (u64, usize) {
         let queue = self.queue.take();
-        let len = queue.as_ref().map_or(0, |queue| queue.len());
+        let waiting = queue
+            .as_ref()
+            .map_or((0, 0), |queue| (queue.len(), queue.memory()));
         self.queue.set(queue);
-        len + self.below.get()
+        waiting
     }
 
     pub(crate) fn request(&self, request: Request) {
         if self.is(ENDED) {
             return;
         }
-        let mut requests = self.requests.take().unwrap_or_default();
-        requests.queue.push_back(request);
-        self.requests.set(Some(requests));
+        self.with_rare(|rare| rare.requests.push_back(request));
         self.touch();
     }
 
-    pub(crate) fn next_request(&self) -> Option<Request> {
-        let mut requests = self.requests.take()?;
-        let next = requests.queue.pop_front();
-        if !requests.queue.is_empty() || requests.end.is_some() {
-            self.requests.set(Some(requests));
-        }
-        next
+    /// What is to be served next. Before the protocol is made, only what does not need it; and
+    /// without `calls`, calls that have nothing but calls behind them wait.
+    pub(crate) fn next_request(&self, calls: bool) -> Option<Request> {
+        self.rare_if_any(|rare| {
+            let requests = &mut rare.requests;
+            if !self.is(MADE) {
+                let is_below = |request: &Request| {
+                    matches!(request, Request::PushLayer(..) | Request::Option(_))
+                };
+                let at = requests.iter().position(is_below)?;
+                return requests.remove(at);
+            }
+            let is_call = |request: &Request| matches!(request, Request::Call(_));
+            if !calls && requests.iter().all(is_call) {
+                return None;
+            }
+            requests.pop_front()
+        })
+    }
+
+    pub(crate) fn has_requests(&self) -> bool {
+        self.rare_if_any(|rare| (!rare.requests.is_empty()).then_some(()))
+            .is_some()
+    }
+
+    /// Keeps what the protocol is to get later.
+    pub(crate) fn hold(&self, keep: impl FnOnce(&mut Held)) {
+        self.with_rare(|rare| keep(&mut rare.held));
+        self.set(HOLDING);
+    }
+
+    pub(crate) fn take_held(&self) -> Held {
+        self.clear(HOLDING);
+        self.rare_if_any(|rare| Some(mem::take(&mut rare.held)))
+            .unwrap_or_default()
     }
 
     /// Ends the connection. The first reason stands.
@@ -517,23 +587,37 @@ impl Shared {
         if self.is(ENDED) {
             return;
         }
-        let mut requests = self.requests.take().unwrap_or_default();
-        requests.end = Some(reason);
-        self.requests.set(Some(requests));
+        self.with_rare(|rare| rare.end = Some(reason));
         self.set(if reset { ENDED | RESET } else { ENDED });
     }
 
-    /// Why it ended; asked for once. What was still requested is dropped.
-    pub(crate) fn take_end(&self) -> Failure {
-        self.requests
-            .take()
-            .and_then(|requests| requests.end)
-            .unwrap_or_else(|| ConnectionDone.into())
+    /// Why it ended, asked for once, and what was still requested.
+    pub(crate) fn take_end(&self) -> (Failure, VecDeque<Request>) {
+        let rare = self.rare.take().map(|rare| *rare).unwrap_or_default();
+        let reason = rare.end.unwrap_or_else(|| ConnectionDone.into());
+        (reason, rare.requests)
+    }
+
+    fn with_rare<R>(&self, action: impl FnOnce(&mut Rare) -> R) -> R {
+        let mut rare = self.rare.take().unwrap_or_default();
+        let result = action(&mut rare);
+        if !rare.is_empty() {
+            self.rare.set(Some(rare));
+        }
+        result
+    }
+
+    fn rare_if_any<R>(&self, action: impl FnOnce(&mut Rare) -> Option<R>) -> Option<R> {
+        let rare = self.rare.take()?;
+        self.rare.set(Some(rare));
+        self.with_rare(action)
     }
 
     pub(crate) fn set_timeout(&self, after: Option<Duration>) {
+        // Rounded up, so that it is never too early.
         let millis = after.map_or(0, |after| {
-            u32::try_from(after.as_millis()).unwrap_or(u32::MAX).max(1)
+            let millis = after.as_nanos().div_ceil(1_000_000);
+            u32::try_from(millis).unwrap_or(u32::MAX).max(1)
         });
         self.period.set(millis);
         self.restart_timeout();
@@ -545,6 +629,15 @@ impl Shared {
             millis => self.context.now_nanos() + u64::from(millis) * 1_000_000,
         });
         self.touch();
+    }
+}
+
+impl Rare {
+    fn is_empty(&self) -> bool {
+        self.requests.is_empty()
+            && self.end.is_none()
+            && self.held.data.is_empty()
+            && !self.held.read_closed
     }
 }
 
