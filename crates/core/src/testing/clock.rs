@@ -109,6 +109,12 @@ impl Clock {
         }
     }
 
+    /// Moves the time on to `now` and runs nothing yet.
+    pub(super) fn move_to(&self, now: Instant) {
+        self.shared.now.set(now.max(self.now()));
+        self.shared.timers.set_now(self.now());
+    }
+
     /// When the next call is due, or may be.
     pub(super) fn next_call(&self) -> Option<Instant> {
         self.shared.timers.next_wake()

@@ -13,9 +13,9 @@ use std::time::{Duration, Instant, SystemTime};
 use super::Clock;
 use crate::endpoint::{ClientEndpoint, ServerEndpoint};
 use crate::{
-    Address, Channel, ConnectError, Connection, ConnectionId, Deferred, DelayedCall, Factory,
-    ListenError, LoopContext, OutputQueue, Port, Protocol, ReactorCore, ReactorNet, ReactorTasks,
-    ReactorTime, SendStatus, Step, Task, Tasks,
+    Address, Channel, ConnectError, Connection, ConnectionAborted, ConnectionId, Deferred,
+    DelayedCall, Factory, Failure, ListenError, LoopContext, OutputQueue, Port, Protocol,
+    ReactorCore, ReactorNet, ReactorTasks, ReactorTime, Resolver, SendStatus, Step, Task, Tasks,
 };
 
 /// A reactor for tests: what is written on one end of a connection is received on the other, when
@@ -63,13 +63,18 @@ pub(super) struct Memory {
     context: Rc<LoopContext>,
     tasks: Tasks,
     ends: RefCell<BTreeMap<ConnectionId, End>>,
-    ports: Rc<RefCell<BTreeMap<String, Rc<dyn Factory>>>>,
+    ports: Rc<RefCell<Ports>>,
     opened: Cell<u32>,
+    /// Connections that are up, and not yet told so.
+    opening: RefCell<VecDeque<ConnectionId>>,
     /// Bytes that a connection holds for an end that does not read them.
     window: Cell<usize>,
     /// The most bytes that are received at once.
     split: Cell<usize>,
 }
+
+/// Who listens, by the [`key`] of the address.
+type Ports = BTreeMap<String, Rc<dyn Factory>>;
 
 /// One end of a connection.
 struct End {
@@ -78,15 +83,21 @@ struct End {
     other: ConnectionId,
     /// What is under way to this end.
     inbound: VecDeque<u8>,
+    /// What the other end has done, and what of it this end was told.
     fin: Fin,
-    /// The end was told that no more comes.
-    told: bool,
+    told: Fin,
+    /// Who waits for the connection to be made.
+    awaited: Option<Resolver<Connection>>,
 }
 
+/// How far the other end has closed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fin {
     None,
+    /// It sends no more.
     Closed,
+    /// It takes no more either.
+    Gone,
     Reset,
 }
 
@@ -105,6 +116,7 @@ impl MemoryReactor {
                 ends: RefCell::default(),
                 ports: Rc::default(),
                 opened: Cell::new(0),
+                opening: RefCell::default(),
                 window: Cell::new(256 * 1024),
                 split: Cell::new(64 * 1024),
             }
@@ -131,12 +143,16 @@ impl MemoryReactor {
         let client: Rc<dyn Factory> = Rc::new(Once(Cell::new(Some(client))));
         let server: Rc<dyn Factory> = Rc::new(Once(Cell::new(Some(server))));
         let port = Address::Tcp(([192, 0, 2, 1], 80).into());
-        self.inner
-            .join(&*client, &*server, port)
-            .expect("both factories hold a protocol")
+        let joined = self.inner.join(&*client, &*server, port);
+        let [client, server] = joined.expect("both factories hold a protocol");
+        self.inner.tell_opened();
+        let connection = |id| self.inner.handle(id).unwrap_or_default();
+        (connection(client), connection(server))
     }
 
-    /// Moves bytes, and runs tasks and what is due, until nothing is left to do at this time.
+    /// Moves bytes, and runs tasks and what is due, until nothing is left to do at this time. A
+    /// turn has the order of any reactor's: completions, due deadlines of connections, due
+    /// timers, tasks, and the connections that were touched.
     ///
     /// # Panics
     /// When that does not come to an end in a million rounds.
@@ -182,10 +198,12 @@ impl MemoryReactor {
         look: impl FnOnce(&mut P) -> R,
     ) -> Option<R> {
         let id = connection.act(|transport| transport.id())?;
-        let mut ends = self.inner.ends.borrow_mut();
-        let channel = ends.get_mut(&id)?.channel.as_mut()?;
-        let protocol: &mut dyn std::any::Any = channel.protocol();
-        protocol.downcast_mut::<P>().map(look)
+        let mut found = None;
+        self.inner.with_channel(id, |channel| {
+            let protocol: &mut dyn std::any::Any = channel.protocol();
+            found = protocol.downcast_mut::<P>().map(look);
+        });
+        found
     }
 
     pub(super) fn context(&self) -> Rc<LoopContext> {
@@ -218,12 +236,15 @@ impl Factory for Once {
 }
 
 impl Memory {
+    /// Joins what the factories build, not yet told that they are up: the client and the server.
+    /// `None` if the client's factory builds nothing. What the server's refuses, the client finds
+    /// closed.
     fn join(
         &self,
         client: &dyn Factory,
         server: &dyn Factory,
         port: Address,
-    ) -> Option<(Connection, Connection)> {
+    ) -> Option<[ConnectionId; 2]> {
         let number = self.opened.get();
         self.opened.set(number + 1);
         let ids = [
@@ -235,26 +256,29 @@ impl Memory {
             Address::Tcp(_) => Address::Tcp(([192, 0, 2, 2], ephemeral).into()),
             Address::Unix(_) => Address::Unix(None),
         };
-        let at_server = self.end(server, ids[1], from.clone(), port.clone())?;
-        let at_client = self.end(client, ids[0], port, from)?;
-        let connections = (at_client.connection(), at_server.connection());
-        for (channel, at) in [(at_client, 0), (at_server, 1)] {
+        let at_client = self.build(client, ids[0], port.clone(), from.clone())?;
+        let at_server = self.build(server, ids[1], from, port);
+        let fin = match at_server {
+            Some(_) => Fin::None,
+            None => Fin::Gone,
+        };
+        for (channel, at) in [(at_server, 1), (Some(at_client), 0)] {
+            let Some(channel) = channel else { continue };
             let end = End {
                 channel: Some(channel),
                 other: ids[1 - at],
                 inbound: VecDeque::new(),
-                fin: Fin::None,
-                told: false,
+                fin,
+                told: Fin::None,
+                awaited: None,
             };
             self.ends.borrow_mut().insert(ids[at], end);
+            self.opening.borrow_mut().push_back(ids[at]);
         }
-        for id in [ids[1], ids[0]] {
-            self.with_channel(id, Channel::connected);
-        }
-        Some(connections)
+        Some(ids)
     }
 
-    fn end(
+    fn build(
         &self,
         factory: &dyn Factory,
         id: ConnectionId,
@@ -273,25 +297,41 @@ impl Memory {
         ))
     }
 
-    /// Does a little of everything; whether there was anything to do.
+    fn handle(&self, id: ConnectionId) -> Option<Connection> {
+        let ends = self.ends.borrow();
+        Some(ends.get(&id)?.channel.as_ref()?.connection())
+    }
+
+    /// One turn; whether there was anything to do.
     fn round(&self) -> bool {
         let now = self.clock.now();
         self.context.set_now(now);
-        let mut busy = self.tasks.run_woken() > 0;
+        let mut busy = self.tell_opened();
+        for id in self.ids() {
+            busy |= self.deliver(id);
+        }
         if self.clock.next_call().is_some_and(|next| next <= now) {
             busy = true;
             self.clock.advance(Duration::ZERO);
         }
+        busy |= self.tasks.run_woken() > 0;
         let mut touched = Vec::new();
         self.context.take_touched(&mut touched);
         busy |= !touched.is_empty();
         for id in touched {
             self.with_channel(id, |_| ());
         }
-        for id in self.ids() {
-            busy |= self.deliver(id);
-        }
         busy
+    }
+
+    /// Tells new connections that they are up; whether there were any.
+    fn tell_opened(&self) -> bool {
+        let opening = self.opening.take();
+        let any = !opening.is_empty();
+        for id in opening {
+            self.with_channel(id, Channel::connected);
+        }
+        any
     }
 
     /// Gives one end what is under way to it.
@@ -304,30 +344,41 @@ impl Memory {
             let Some(channel) = &end.channel else {
                 return false;
             };
+            let is_told = end.told != Fin::None;
             if end.fin == Fin::Reset {
                 (Vec::new(), Fin::Reset, end.other)
-            } else if !channel.wants_read() || end.told {
+            } else if !is_told && !channel.wants_read() {
                 return false;
-            } else if end.inbound.is_empty() {
-                if end.fin == Fin::None {
-                    return false;
-                }
-                end.told = true;
-                (Vec::new(), end.fin, end.other)
-            } else {
+            } else if !is_told && !end.inbound.is_empty() {
                 let count = end.inbound.len().min(self.split.get());
                 (end.inbound.drain(..count).collect(), Fin::None, end.other)
+            } else if end.told != end.fin {
+                (Vec::new(), end.fin, end.other)
+            } else {
+                return false;
             }
         };
         match fin {
-            Fin::Reset => self.with_channel(id, |channel| {
-                channel.failed(io::ErrorKind::ConnectionReset.into());
-            }),
-            Fin::Closed => self.with_channel(id, Channel::read_closed),
             Fin::None => {
                 self.with_channel(id, |channel| channel.received(&data));
                 self.with_channel(other, Channel::writable);
             }
+            Fin::Closed | Fin::Gone => {
+                let told = match self.ends.borrow_mut().get_mut(&id) {
+                    Some(end) => std::mem::replace(&mut end.told, fin),
+                    None => fin,
+                };
+                if told == Fin::None {
+                    self.with_channel(id, Channel::read_closed);
+                }
+                if fin == Fin::Gone {
+                    // Whatever waits for room learns that there will be none.
+                    self.with_channel(id, Channel::writable);
+                }
+            }
+            Fin::Reset => self.with_channel(id, |channel| {
+                channel.failed(io::ErrorKind::ConnectionReset.into());
+            }),
         }
         true
     }
@@ -350,33 +401,41 @@ impl Memory {
                 Step::Send => channel.send(|queue| self.send(id, queue)),
                 Step::ShutdownWrite => self.end_with(id, Fin::Closed),
                 Step::SetOption(_) => {}
-                Step::Close => return self.close(channel, Fin::Closed),
+                Step::Close => return self.close(channel, Fin::Gone),
                 Step::Abort => return self.close(channel, Fin::Reset),
                 Step::Wait => break,
             }
         }
+        let is_made = channel.is_made();
+        let connection = channel.connection();
+        let mut awaited = None;
         if let Some(end) = self.ends.borrow_mut().get_mut(&id) {
             end.channel = Some(channel);
+            awaited = is_made.then(|| end.awaited.take()).flatten();
+        }
+        if let Some(resolver) = awaited {
+            resolver.callback(connection);
         }
     }
 
     fn send(&self, id: ConnectionId, queue: &mut OutputQueue) -> io::Result<SendStatus> {
-        let mut ends = self.ends.borrow_mut();
-        let other = ends.get(&id).map(|end| end.other);
-        let Some(other) = other.and_then(|other| ends.get_mut(&other)) else {
-            return Err(io::ErrorKind::BrokenPipe.into());
-        };
         while !queue.is_empty() {
-            let room = self.window.get().saturating_sub(other.inbound.len());
-            if room == 0 {
+            let bytes = queue.front()?;
+            let taken = {
+                let mut ends = self.ends.borrow_mut();
+                let other = ends.get(&id).map(|end| end.other);
+                let Some(other) = other.and_then(|other| ends.get_mut(&other)) else {
+                    return Err(io::ErrorKind::BrokenPipe.into());
+                };
+                let room = self.window.get().saturating_sub(other.inbound.len());
+                let count = bytes.len().min(room);
+                other.inbound.extend(&bytes[..count]);
+                count
+            };
+            if taken == 0 {
                 return Ok(SendStatus::Blocked);
             }
-            queue.load_file()?;
-            let mut slices = [io::IoSlice::new(&[])];
-            queue.slices(&mut slices);
-            let count = slices[0].len().min(room);
-            other.inbound.extend(&slices[0][..count]);
-            queue.consume(count as u64);
+            queue.consume(taken as u64);
         }
         Ok(SendStatus::Ready)
     }
@@ -393,8 +452,16 @@ impl Memory {
         let id = channel.id();
         self.end_with(id, fin);
         let end = self.ends.borrow_mut().remove(&id);
-        drop(end);
-        channel.lost();
+        let awaited = end.and_then(|end| end.awaited);
+        let is_made = channel.is_made();
+        let connection = channel.connection();
+        let reason = channel.lost();
+        match awaited {
+            // It was up, if only for the length of its `connection_made`.
+            Some(resolver) if is_made => resolver.callback(connection),
+            Some(resolver) => resolver.errback(reason),
+            None => {}
+        }
     }
 
     fn ids(&self) -> Vec<ConnectionId> {
@@ -415,14 +482,26 @@ impl Memory {
 
     /// Moves time, and runs what is due then.
     fn step(&self, by: Duration) {
-        self.context.set_now(self.clock.now() + by);
-        self.clock.advance(by);
+        self.clock.move_to(self.clock.now() + by);
+        self.context.set_now(self.clock.now());
         let now = self.context.nanos(self.clock.now());
         for id in self.ids() {
             self.with_channel(id, |channel| {
                 if channel.deadline().is_some_and(|deadline| deadline <= now) {
                     channel.deadline_passed();
                 }
+            });
+        }
+        self.clock.advance(Duration::ZERO);
+    }
+}
+
+/// What is still open when the reactor goes is ended, as on any reactor.
+impl Drop for Memory {
+    fn drop(&mut self) {
+        for id in self.ids() {
+            self.with_channel(id, |channel| {
+                channel.end(Failure::from(ConnectionAborted).context("the reactor has ended"));
             });
         }
     }
@@ -481,11 +560,15 @@ impl ReactorNet for Memory {
         factory.start_factory();
         let ports = Rc::downgrade(&self.ports);
         let name = key(&address);
+        let listens = Cell::new(true);
         let stop = move || {
-            let closed = ports.upgrade().and_then(|ports| {
-                let mut ports = ports.borrow_mut();
-                ports.remove(&name)
-            });
+            // Another one may listen here by now.
+            if !listens.replace(false) {
+                return;
+            }
+            let closed = ports
+                .upgrade()
+                .and_then(|ports| ports.borrow_mut().remove(&name));
             if let Some(factory) = closed {
                 factory.stop_factory();
             }
@@ -503,9 +586,13 @@ impl ReactorNet for Memory {
             let error = io::ErrorKind::ConnectionRefused.into();
             return Deferred::fail(ConnectError::from_io(endpoint, error));
         };
-        match self.join(&*factory, &*server, address) {
-            Some((client, _)) => Deferred::succeed(client),
-            None => Deferred::fail(ConnectError::FactoryRefused),
+        let Some([client, _]) = self.join(&*factory, &*server, address) else {
+            return Deferred::fail(ConnectError::FactoryRefused);
+        };
+        let (resolver, made) = Deferred::pair();
+        if let Some(end) = self.ends.borrow_mut().get_mut(&client) {
+            end.awaited = Some(resolver);
         }
+        made
     }
 }

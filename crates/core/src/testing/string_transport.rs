@@ -4,7 +4,7 @@ use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
 use super::MemoryReactor;
-use crate::transport::{CLOSING, ENDED, READ_PAUSED, RESET, Shared};
+use crate::transport::{CLOSING, ENDED, MADE, READ_PAUSED, RESET, Shared};
 use crate::{Address, ConnectionId, ConnectionLimits, Transport};
 
 /// A [`Transport`] with nothing at its other end: it records what is written and asked of it, for
@@ -41,6 +41,7 @@ impl StringTransport {
             Address::Tcp(([192, 0, 2, 2], 1024).into()),
             Rc::new(Address::Tcp(([192, 0, 2, 1], 80).into())),
         );
+        shared.set(MADE);
         let transport = Transport {
             shared: Rc::new(shared),
         };
