@@ -4,6 +4,7 @@
 //! driver, in a simulation and on the doubles of [`testing`](crate::testing) alike. All of it is
 //! for the thread of the loop: none of these is `Send`.
 
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -78,5 +79,11 @@ impl Port {
     /// Stops accepting, and closes the listening socket. Connections that were accepted live on.
     pub fn stop_listening(&self) {
         (self.stop)();
+    }
+}
+
+impl fmt::Debug for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Port({})", self.address)
     }
 }
