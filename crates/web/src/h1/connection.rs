@@ -93,7 +93,7 @@ where
     fn advance(&mut self, transport: &mut Transport, data: &[u8]) {
         let mut waiting = self.waiting.take();
         let mut scan = HeadScan::default();
-        let held = match &mut waiting {
+        let mut held = match &mut waiting {
             Some(waiting) => {
                 waiting.bytes.extend_from_slice(data);
                 scan = std::mem::take(&mut waiting.scan);
@@ -105,7 +105,12 @@ where
         let input = if fresh { data } else { &held[..] };
         let consumed = self.consume(transport, input, &mut scan);
         if consumed < input.len() && !matches!(self.state, State::Lingering) {
-            let bytes = input[consumed..].to_vec();
+            let bytes = if fresh {
+                data[consumed..].to_vec()
+            } else {
+                held.drain(..consumed);
+                held
+            };
             self.waiting = Some(Box::new(Waiting { bytes, scan }));
         }
         self.set_pace(transport, fresh || consumed > 0);
@@ -121,6 +126,10 @@ where
             }
             match &mut self.state {
                 State::Lingering => return input.len(),
+                // Nobody reads what is left of the body, and nothing follows it.
+                State::Exchange(exchange) if exchange.is_given_up() => {
+                    self.exchange_done(transport);
+                }
                 State::Exchange(exchange) => match exchange.feed(&input[at..]) {
                     Feed::More(consumed) => {
                         at += consumed;
@@ -376,6 +385,11 @@ where
     /// Answers with an error, and closes.
     fn refuse(&mut self, transport: &mut Transport, error: RequestError) {
         let (method, version) = match &mut self.state {
+            State::Exchange(exchange) if exchange.is_answered() => {
+                // The answer was given, without the body.
+                exchange.keep_alive = false;
+                return self.exchange_done(transport);
+            }
             State::Exchange(exchange) if exchange.is_begun() => {
                 // Half an answer cannot be taken back.
                 return transport.abort_connection();

@@ -185,6 +185,12 @@ impl Exchange {
         !matches!(self.source, Source::Handler)
     }
 
+    /// Whether all of the answer is queued, the connection ends with it, and nobody reads what may
+    /// still come of the request.
+    pub(super) fn is_given_up(&self) -> bool {
+        self.is_answered() && !self.keep_alive && !self.body_is_complete() && self.body_is_dropped()
+    }
+
     pub(super) fn is_sending_segments(&self) -> bool {
         matches!(self.source, Source::Segments(_))
     }

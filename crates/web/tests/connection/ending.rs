@@ -1,0 +1,88 @@
+use std::rc::Rc;
+
+use http::{Request, Response};
+use ropewalk_web::{Body, Site, handler_fn};
+
+use super::rig::*;
+
+#[test]
+fn an_answer_may_ask_for_the_connection_to_be_closed() {
+    let client = Client::new(Rc::new(Site::new(handler_fn(|_: Request<Body>| {
+        let mut response = Response::new(Body::from("bye"));
+        response
+            .headers_mut()
+            .insert("connection", "close".parse().unwrap());
+        response
+    }))));
+    client.send(get("/") + &get("/second"));
+    assert_eq!(statuses(&client.received()), ["200"]);
+    assert!(client.is_closed());
+}
+
+#[test]
+fn when_the_program_drains_idle_connections_close_at_once() {
+    let client = Client::new(mirror());
+    client.send(get("/"));
+    client.received();
+    client.reactor.drain();
+    client.reactor.run();
+    assert!(client.is_closed());
+    assert_eq!(client.received(), "");
+}
+
+#[test]
+fn when_the_program_drains_a_request_under_way_is_answered_and_told_that_it_is_the_last() {
+    let frames = Frames::default();
+    let given = frames.clone();
+    let client = Client::new(Rc::new(Site::new(handler_fn(move |_: Request<Body>| {
+        Response::new(given.clone())
+    }))));
+    client.send(get("/"));
+    client.send("GET /late HT");
+    client.reactor.drain();
+    client.reactor.run();
+    assert!(!client.is_closed());
+    frames.data("done");
+    frames.end();
+    client.reactor.run();
+    assert!(client.received().ends_with("4\r\ndone\r\n0\r\n\r\n"));
+    assert!(client.is_closed());
+
+    let client = Client::new(mirror());
+    client.send("GET / HTTP/1.1\r\nHost: exa");
+    client.reactor.drain();
+    client.send("mple.com\r\n\r\n");
+    let seen = client.received();
+    assert!(seen.contains("connection: close\r\n"), "{seen}");
+    assert!(client.is_closed());
+}
+
+#[test]
+fn a_peer_that_sends_no_more_still_gets_an_answer_that_needs_no_handler() {
+    let long = bytes::Bytes::from(vec![b'x'; 2 * 1024 * 1024]);
+    let client = Client::new(Rc::new(Site::new(handler_fn(move |_: Request<Body>| {
+        Response::new(Body::from(long.clone()))
+    }))));
+    client.reactor.set_window(1000);
+    client.connection.act(|transport| {
+        transport.write(get("/").as_bytes());
+        transport.lose_write_connection();
+    });
+    client.reactor.run();
+    assert!(client.received().len() > 2 * 1024 * 1024);
+    assert!(client.is_closed());
+}
+
+#[test]
+fn bytes_that_are_no_http_are_refused_without_a_handler() {
+    let called = Rc::new(std::cell::Cell::new(false));
+    let seen = Rc::clone(&called);
+    let client = Client::new(Rc::new(Site::new(handler_fn(move |_: Request<Body>| {
+        seen.set(true);
+        Response::new(Body::empty())
+    }))));
+    client.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n");
+    assert_eq!(statuses(&client.received()), ["400"]);
+    assert!(client.is_closed());
+    assert!(!called.get());
+}

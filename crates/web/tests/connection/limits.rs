@@ -1,0 +1,92 @@
+use std::time::Duration;
+
+use ropewalk_web::h1::Limits;
+
+use super::rig::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn a_request_line_and_fields_have_limits() {
+    let long = "x".repeat(9000);
+    let client = Client::new(mirror());
+    client.send(format!("GET /{long}"));
+    assert_eq!(statuses(&client.received()), ["414"]);
+    assert!(client.is_closed());
+
+    let client = Client::new(mirror());
+    client.send(format!(
+        "GET / HTTP/1.1\r\nHost: a\r\nA: {long}\r\nB: {long}\r\n"
+    ));
+    assert_eq!(statuses(&client.received()), ["431"]);
+
+    let client = Client::new(mirror());
+    client.send(format!(
+        "GET / HTTP/1.1\r\nHost: a\r\n{}\r\n",
+        "A: b\r\n".repeat(100)
+    ));
+    assert_eq!(statuses(&client.received()), ["431"]);
+}
+
+#[test]
+fn a_head_that_drips_is_408_ten_seconds_after_its_first_byte() {
+    let client = Client::new(mirror());
+    client.advance(50 * SECOND);
+    for byte in b"GET / HTT" {
+        client.send([*byte]);
+        client.advance(SECOND);
+    }
+    client.send("P");
+    assert_eq!(client.received(), "");
+    client.advance(SECOND);
+    assert_eq!(statuses(&client.received()), ["408"]);
+    assert!(client.is_closed());
+}
+
+#[test]
+fn an_idle_connection_is_closed_silently_and_each_request_starts_the_time_anew() {
+    let client = Client::new(mirror());
+    client.advance(59 * SECOND);
+    client.send(get("/"));
+    assert_eq!(statuses(&client.received()), ["200"]);
+    client.advance(59 * SECOND);
+    assert!(!client.is_closed());
+    client.advance(SECOND);
+    assert!(client.is_closed());
+    assert_eq!(client.received(), "");
+}
+
+#[test]
+fn a_body_that_stops_coming_ends_the_connection() {
+    let client = Client::new(mirror());
+    client.send("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf");
+    assert_eq!(statuses(&client.received()), ["200"]);
+    client.advance(59 * SECOND);
+    assert!(client.lost().is_none());
+    client.advance(SECOND);
+    assert!(client.lost().is_some());
+}
+
+#[test]
+fn a_reader_that_takes_nothing_is_given_up() {
+    let client = Client::new(mirror());
+    client.reactor.set_window(10);
+    client.connection.pause_producing();
+    client.send(get("/"));
+    client.advance(29 * SECOND);
+    assert!(client.lost().is_none());
+    client.advance(SECOND);
+    assert!(client.lost().is_some());
+}
+
+#[test]
+fn the_last_request_that_a_connection_may_carry_is_told_so() {
+    let mut limits = Limits::default();
+    limits.requests_per_connection = 2;
+    let client = Client::new(mirror_with(limits));
+    client.send(get("/1") + &get("/2") + &get("/3"));
+    let seen = client.received();
+    assert_eq!(statuses(&seen), ["200", "200"]);
+    assert_eq!(seen.matches("connection: close\r\n").count(), 1);
+    assert!(client.is_closed());
+}

@@ -1,0 +1,118 @@
+use super::rig::*;
+
+#[test]
+fn requests_on_one_connection_are_answered_in_order() {
+    let script = format!("{}{}{}", get("/one"), get("/two"), get("/three"));
+    let expected: String = ["/one", "/two", "/three"]
+        .map(|path| {
+            let length = 4 + path.len();
+            format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\nGET {path}")
+        })
+        .concat();
+    assert_eq!(answers(mirror, &script), expected);
+}
+
+#[test]
+fn more_requests_than_are_answered_in_a_row_are_all_answered() {
+    let script = get("/many").repeat(300);
+    let client = Client::new(mirror());
+    client.send(script);
+    assert_eq!(statuses(&client.received()), vec!["200"; 300]);
+}
+
+#[test]
+fn head_has_the_header_of_get_and_no_body() {
+    let script = format!(
+        "HEAD /x HTTP/1.1\r\nHost: example.com\r\n\r\n{}",
+        get("/after")
+    );
+    assert_eq!(
+        answers(mirror, &script),
+        "HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\n\
+         HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nGET /after"
+    );
+}
+
+#[test]
+fn http_1_0_closes_unless_it_is_asked_not_to() {
+    let client = Client::new(mirror());
+    client.send("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+    assert_eq!(
+        without_dates(&client.received()),
+        "HTTP/1.0 200 OK\r\ncontent-length: 5\r\nconnection: keep-alive\r\n\r\nGET /"
+    );
+    assert!(!client.is_closed());
+    client.send("GET / HTTP/1.0\r\n\r\n");
+    assert!(client.received().contains("\r\nconnection: close\r\n"));
+    assert!(client.is_closed());
+}
+
+#[test]
+fn options_of_the_whole_server_and_absolute_targets_reach_the_handler() {
+    let script = "OPTIONS * HTTP/1.1\r\nHost: example.com\r\n\r\n\
+                  GET http://example.com/a?b HTTP/1.1\r\nHost: example.com\r\n\r\n";
+    let seen = answers(mirror, script);
+    assert!(seen.contains("\r\n\r\nOPTIONS *HTTP/1.1"), "{seen}");
+    assert!(seen.ends_with("GET http://example.com/a?b"), "{seen}");
+}
+
+#[test]
+fn what_is_ambiguous_is_refused_and_nothing_behind_it_is_served() {
+    for (head, status) in [
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+            "400",
+        ),
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "400",
+        ),
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n",
+            "501",
+        ),
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nZ\r\n",
+            "400",
+        ),
+        ("GET / HTTP/1.1\nHost: a\r\n\r\n", "400"),
+        ("GET / HTTP/1.1\r\nHost : a\r\n\r\n", "400"),
+        ("GET / HTTP/1.1\r\nHost: a\r\n folded: b\r\n\r\n", "400"),
+        ("GET / HTTP/1.1\r\n\r\n", "400"),
+        ("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", "400"),
+        ("GET / HTTP/2.0\r\nHost: a\r\n\r\n", "505"),
+        ("GET / HTTP/1.1\r\nHost: a\r\nExpect: tea\r\n\r\n", "417"),
+    ] {
+        let script = format!("{}{head}{}", get("/before"), get("/smuggled"));
+        let seen = answers(mirror, &script);
+        let chunked_answer = head.contains("Z\r\n");
+        let found = statuses(&seen);
+        assert_eq!(found[0], "200", "{head}");
+        if chunked_answer {
+            // The handler had answered before the body turned out to be none.
+            assert!(found.len() <= 2, "{seen}");
+        } else {
+            assert_eq!(found[1..], [status], "{head}");
+            assert!(seen.contains("connection: close\r\n"), "{head}");
+        }
+        assert!(!seen.contains("smuggled"), "{head}");
+    }
+}
+
+#[test]
+fn the_date_is_that_of_the_reactor_and_moves_with_it() {
+    let client = Client::new(mirror());
+    client.send(get("/"));
+    assert!(
+        client
+            .received()
+            .contains("\r\ndate: Thu, 01 Jan 2026 00:00:00 GMT\r\n")
+    );
+    client.advance(std::time::Duration::from_secs(2));
+    client.send(get("/"));
+    assert!(
+        client
+            .received()
+            .contains("\r\ndate: Thu, 01 Jan 2026 00:00:02 GMT\r\n")
+    );
+}
