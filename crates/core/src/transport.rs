@@ -24,6 +24,44 @@ use crate::{
 };
 
 /// The connection, lent to its protocol for the length of a callback.
+///
+/// ```
+/// use ropewalk_core::testing::StringTransport;
+/// use ropewalk_core::{Protocol, Transport};
+/// use std::time::Duration;
+///
+/// /// Answers lines of up to 80 bytes, and waits a minute for each.
+/// struct Parrot(Vec<u8>);
+///
+/// impl Protocol for Parrot {
+///     fn connection_made(&mut self, transport: &mut Transport) {
+///         transport.set_timeout(Some(Duration::from_secs(60)));
+///         let peer = transport.peer();
+///         transport.write(format!("hello, {peer}\n").as_bytes());
+///     }
+///     fn data_received(&mut self, transport: &mut Transport, data: &[u8]) {
+///         transport.reset_timeout();
+///         self.0.extend_from_slice(data);
+///         while let Some(end) = self.0.iter().position(|byte| *byte == b'\n') {
+///             let line: Vec<u8> = self.0.drain(..=end).collect();
+///             transport.write_bytes(line.into());
+///         }
+///         if self.0.len() > 80 {
+///             transport.write(b"too long\n");
+///             transport.lose_connection();
+///         }
+///     }
+/// }
+///
+/// let mut transport = StringTransport::new();
+/// let mut parrot = Parrot(Vec::new());
+/// parrot.connection_made(&mut transport);
+/// parrot.data_received(&mut transport, b"one\nt");
+/// parrot.data_received(&mut transport, b"wo\n");
+/// assert_eq!(transport.value(), b"hello, 192.0.2.2:1024\none\ntwo\n");
+/// parrot.data_received(&mut transport, &[b'x'; 81]);
+/// assert!(transport.disconnecting());
+/// ```
 pub struct Transport {
     pub(crate) shared: Rc<Shared>,
 }
@@ -529,12 +567,15 @@ impl Shared {
 
     /// What no layer has taken of what was written: all of it, and what is in memory.
     pub(crate) fn waiting(&self) -> (u64, usize) {
-        let queue = self.queue.take();
-        let waiting = queue
-            .as_ref()
-            .map_or((0, 0), |queue| (queue.len(), queue.memory()));
-        self.queue.set(queue);
-        waiting
+        self.with_queue(|queue| (queue.len(), queue.memory()))
+            .unwrap_or_default()
+    }
+
+    fn with_queue<R>(&self, look: impl FnOnce(&OutputQueue) -> R) -> Option<R> {
+        let queue = self.queue.take()?;
+        let result = look(&queue);
+        self.queue.set(Some(queue));
+        Some(result)
     }
 
     pub(crate) fn request(&self, request: Request) {
@@ -663,5 +704,83 @@ impl Peer {
             Self::UnnamedUnix => Address::Unix(None),
             Self::Other(address) => (**address).clone(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::MemoryReactor;
+    use crate::{Channel, SendStatus, Step};
+
+    struct Silent;
+
+    impl Protocol for Silent {
+        fn data_received(&mut self, _: &mut Transport, _: &[u8]) {}
+    }
+
+    fn channel(context: &Rc<LoopContext>) -> Channel {
+        let mut channel = Channel::new(
+            Rc::clone(context),
+            ConnectionId::new(0, 0),
+            Box::new(Silent),
+            Vec::new(),
+            Rc::default(),
+            Address::Unix(None),
+            Rc::new(Address::Unix(None)),
+        );
+        channel.connected();
+        channel
+    }
+
+    fn flush(channel: &mut Channel) {
+        while channel.next_step() == Step::Send {
+            channel.send(|queue| {
+                queue.consume(queue.len());
+                Ok(SendStatus::Ready)
+            });
+        }
+    }
+
+    #[test]
+    #[cfg(target_pointer_width = "64")]
+    fn an_idle_connection_costs_little() {
+        assert!(size_of::<Shared>() <= 112, "{}", size_of::<Shared>());
+        assert!(size_of::<Channel>() <= 32, "{}", size_of::<Channel>());
+    }
+
+    #[test]
+    fn an_idle_connection_holds_no_buffer_and_the_next_writer_gets_the_spare_one() {
+        let context = MemoryReactor::new().context();
+        let (mut first, mut second) = (channel(&context), channel(&context));
+        let shared = |channel: &Channel| channel.connection().shared.upgrade().unwrap();
+        let (one, two) = (shared(&first), shared(&second));
+        first.connection().write(&[0; 1000]);
+        let memory = one.with_queue(std::ptr::from_ref::<OutputQueue>).unwrap();
+        flush(&mut first);
+        assert!(one.with_queue(|_| ()).is_none());
+        assert!(one.rare.take().is_none());
+        second.connection().write(b"x");
+        assert_eq!(
+            two.with_queue(std::ptr::from_ref::<OutputQueue>),
+            Some(memory)
+        );
+        flush(&mut second);
+        assert!(two.with_queue(|_| ()).is_none());
+    }
+
+    #[test]
+    fn what_is_served_leaves_no_memory_behind() {
+        let reactor = MemoryReactor::new();
+        let mut channel = channel(&reactor.context());
+        let shared = channel.connection().shared.upgrade().unwrap();
+        channel.connection().with(|_: &mut Silent, _| ());
+        channel.connection().pause_producing();
+        channel.received(b"held");
+        assert!(shared.is(HOLDING));
+        channel.connection().resume_producing();
+        flush(&mut channel);
+        assert!(!shared.is(HOLDING));
+        assert!(shared.rare.take().is_none());
     }
 }

@@ -206,7 +206,7 @@ impl MemoryReactor {
         found
     }
 
-    pub(super) fn context(&self) -> Rc<LoopContext> {
+    pub(crate) fn context(&self) -> Rc<LoopContext> {
         Rc::clone(&self.inner.context)
     }
 }

@@ -1,0 +1,13 @@
+//! What a connection promises, whoever moves its bytes.
+
+mod callback_order;
+mod closing;
+mod deadlines;
+mod doubles;
+mod exchange;
+mod flush_and_backpressure;
+mod handles;
+mod layer_kit;
+mod layers;
+mod panics;
+mod rig;
