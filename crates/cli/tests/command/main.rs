@@ -1,5 +1,6 @@
 //! The real command, run as a user runs it: arguments in, lines, exit codes and HTTP out.
 
+mod foreign;
 mod logs;
 mod running;
 mod serving;

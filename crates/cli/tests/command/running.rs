@@ -73,6 +73,11 @@ impl Running {
         running
     }
 
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Where it said that it listens.
     pub(crate) fn listening(&self) -> &[String] {
         &self.listening
