@@ -32,10 +32,13 @@ fn a_reactor_can_be_run_again_and_starts_afresh() {
 #[test]
 fn a_stop_during_the_end_of_a_run_is_not_for_the_next_one() {
     let reactor = Reactor::new().unwrap();
-    let handle = reactor.handle();
-    reactor.add_system_event_trigger(Phase::After, move || handle.stop());
-    reactor.stop();
-    reactor.run().unwrap();
+    let (handle, ending) = (reactor.handle(), reactor.handle());
+    let protocol = On::nothing()
+        .made(move |_| handle.stop_now())
+        .lost(move |_| ending.stop());
+    let address = serve(&reactor, once(protocol));
+    let _peer = TcpStream::connect(address).unwrap();
+    assert!(reactor.run().is_err());
     let ran = Rc::new(Cell::new(false));
     let (reached, handle) = (Rc::clone(&ran), reactor.handle());
     reactor.call_later(Duration::from_millis(5), move || {

@@ -154,6 +154,47 @@ fn a_quiet_peer_is_answered_while_a_loud_one_streams_both_ways() {
 }
 
 #[test]
+fn a_turn_gives_a_loud_peer_no_more_than_its_share_before_a_quiet_one_is_heard() {
+    const SHARE: usize = 4 * 64 * 1024;
+    let reactor = Reactor::new().unwrap();
+    let heard = Rc::new(Cell::new(0));
+    let before_quiet = Rc::new(Cell::new(None));
+    let (loudness, seen, handle) = (
+        Rc::clone(&heard),
+        Rc::clone(&before_quiet),
+        reactor.handle(),
+    );
+    let build = move || {
+        let (loudness, seen, handle) = (Rc::clone(&loudness), Rc::clone(&seen), handle.clone());
+        On::nothing().data(move |_, data| {
+            if data == b"?" {
+                seen.set(Some(loudness.get()));
+                handle.stop();
+            } else {
+                loudness.set(loudness.get() + data.len());
+            }
+        })
+    };
+    // Room for more than the share, if the system allows it.
+    let endpoint = "tcp:0:interface=127.0.0.1:receive_buffer=1m";
+    let port = reactor.listen(&endpoint.parse().unwrap(), factory(build));
+    let address = socket_addr(&port.unwrap());
+    // All of this waits before the first turn.
+    let mut loud = TcpStream::connect(address).unwrap();
+    loud.set_nonblocking(true).unwrap();
+    let mut sent = 0;
+    while let Ok(taken) = loud.write(&[7; 1 << 16]) {
+        sent += taken;
+    }
+    assert!(sent > SHARE, "the system holds only {sent} bytes");
+    let mut quiet = TcpStream::connect(address).unwrap();
+    quiet.write_all(b"?").unwrap();
+    reactor.run().unwrap();
+    let before = before_quiet.get().expect("the quiet one was not heard");
+    assert!(before <= SHARE, "{before} bytes came first");
+}
+
+#[test]
 fn a_connection_with_always_more_to_do_leaves_turns_for_timers() {
     let reactor = Reactor::new().unwrap();
     fn again(transport: &mut Transport) {
