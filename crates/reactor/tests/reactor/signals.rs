@@ -1,4 +1,4 @@
-//! Signals, in processes of their own: this program again, for one test that only it runs.
+//! Signals, in processes of their own: this program again, for one test, which is a program then.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -11,7 +11,15 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::{On, factory, loopback, serve, socket_addr};
 
-/// A test of this program, run by itself.
+/// Set in the environment of a process that was started for one test, to be its program.
+const AS_PROGRAM: &str = "ROPEWALK_TEST_AS_PROGRAM";
+
+/// Whether this process was started by a test, to be its program.
+pub(crate) fn is_program() -> bool {
+    std::env::var_os(AS_PROGRAM).is_some()
+}
+
+/// A test of this program, run by itself as the program that it tests.
 pub(crate) struct Program {
     child: Child,
     output: BufReader<ChildStdout>,
@@ -20,7 +28,8 @@ pub(crate) struct Program {
 impl Program {
     pub(crate) fn start(test: &str) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--ignored", "--exact", "--nocapture", test])
+            .args(["--exact", "--nocapture", test])
+            .env(AS_PROGRAM, "1")
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -62,8 +71,6 @@ impl Drop for Program {
     }
 }
 
-#[test]
-#[ignore = "a program for the others"]
 fn program_that_drains() {
     let reactor = Reactor::new().unwrap();
     let address = serve(
@@ -96,8 +103,13 @@ fn start_and_connect(test: &str) -> (Program, TcpStream) {
 
 #[test]
 fn the_first_signal_drains_and_later_the_signal_is_the_systems_again() {
+    if is_program() {
+        return program_that_drains();
+    }
     for signal in [Signal::TERM, Signal::INT] {
-        let (mut program, mut peer) = start_and_connect("signals::program_that_drains");
+        let (mut program, mut peer) = start_and_connect(
+            "signals::the_first_signal_drains_and_later_the_signal_is_the_systems_again",
+        );
         program.signal(signal);
         let mut said = [0; 8];
         peer.read_exact(&mut said).unwrap();
@@ -114,7 +126,10 @@ fn the_first_signal_drains_and_later_the_signal_is_the_systems_again() {
 
 #[test]
 fn the_second_signal_ends_at_once() {
-    let (mut program, mut peer) = start_and_connect("signals::program_that_drains");
+    if is_program() {
+        return program_that_drains();
+    }
+    let (mut program, mut peer) = start_and_connect("signals::the_second_signal_ends_at_once");
     program.signal(Signal::TERM);
     peer.read_exact(&mut [0; 8]).unwrap();
     program.signal(Signal::INT);
@@ -124,8 +139,6 @@ fn the_second_signal_ends_at_once() {
     program.end();
 }
 
-#[test]
-#[ignore = "a program for the others"]
 fn program_that_hangs() {
     let reactor = Reactor::new().unwrap();
     let _guard = stop_on_signals([reactor.remote()]).unwrap();
@@ -140,7 +153,10 @@ fn program_that_hangs() {
 
 #[test]
 fn the_third_signal_ends_a_program_that_hangs() {
-    let mut program = Program::start("signals::program_that_hangs");
+    if is_program() {
+        return program_that_hangs();
+    }
+    let mut program = Program::start("signals::the_third_signal_ends_a_program_that_hangs");
     program.hear("hanging");
     // Signals that come faster than they are looked at count as one: as many as it takes.
     while program.child.try_wait().unwrap().is_none() {
@@ -150,8 +166,6 @@ fn the_third_signal_ends_a_program_that_hangs() {
     assert_eq!(program.end().signal(), Some(Signal::TERM.as_raw()));
 }
 
-#[test]
-#[ignore = "a program for the others"]
 fn program_with_workers() {
     let workers = Workers::new(NonZeroUsize::new(2).unwrap()).stop_on_signals(true);
     let result = workers.run(|worker| {
@@ -171,7 +185,10 @@ fn program_with_workers() {
 
 #[test]
 fn a_signal_drains_all_workers() {
-    let (mut program, mut peer) = start_and_connect("signals::program_with_workers");
+    if is_program() {
+        return program_with_workers();
+    }
+    let (mut program, mut peer) = start_and_connect("signals::a_signal_drains_all_workers");
     program.signal(Signal::TERM);
     assert_eq!(peer.read(&mut [0]).unwrap(), 0);
     assert_eq!(program.hear("workers ended"), "true");
