@@ -44,6 +44,12 @@ pub(crate) mod tests {
 
     /// What `action` logs.
     pub(crate) fn logged_by(action: impl FnOnce()) -> String {
+        // An event that another test meets first, with nobody listening, would be taken for one
+        // that nobody ever wants.
+        static LISTEN: std::sync::Once = std::sync::Once::new();
+        LISTEN.call_once(|| {
+            tracing::subscriber::set_global_default(tracing_subscriber::registry()).unwrap();
+        });
         let log = Log::default();
         let writer = log.clone();
         let subscriber = tracing_subscriber::fmt()
