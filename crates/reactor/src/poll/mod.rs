@@ -185,7 +185,7 @@ impl PollDriver {
 
     fn serve(&self, id: ConnectionId, buffer: &mut [u8], completions: &mut dyn Completions) {
         let flags = self.socket(id, |socket| {
-            socket.clear(flag::QUEUED);
+            socket.begin_turn();
             socket.flags()
         });
         let Some(flags) = flags else { return };

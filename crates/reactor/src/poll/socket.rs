@@ -20,8 +20,11 @@ use crate::driver::Target;
 /// How many pieces of output are sent by one call.
 const SLICES: usize = 64;
 
-/// A connection sends this many bytes in a row before others get their turn.
+/// A connection sends this many bytes before others get their turn, in however many pieces.
 const SEND_IN_A_ROW: u64 = 1024 * 1024;
+
+/// What is sent is counted in units of so many bytes.
+const SENT_UNIT: u64 = 64;
 
 /// What a connection is registered for from the first.
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -59,6 +62,8 @@ pub(super) struct Socket {
     pub(super) stream: Stream,
     pub(super) generation: u32,
     flags: u16,
+    /// How much it has sent since its last turn, in units of [`SENT_UNIT`].
+    spent: u16,
 }
 
 /// What came of sending.
@@ -80,7 +85,14 @@ impl Socket {
             stream,
             generation,
             flags,
+            spent: 0,
         }
+    }
+
+    /// Its turn begins.
+    pub(super) fn begin_turn(&mut self) {
+        self.clear(flag::QUEUED);
+        self.spent = 0;
     }
 
     pub(super) fn flags(&self) -> u16 {
@@ -112,8 +124,8 @@ impl Socket {
         id: ConnectionId,
         registry: &Registry,
     ) -> io::Result<Sent> {
-        let mut budget = SEND_IN_A_ROW;
         while !output.is_empty() {
+            let budget = SEND_IN_A_ROW.saturating_sub(u64::from(self.spent) * SENT_UNIT);
             if budget == 0 {
                 self.set(flag::BLOCKED | flag::WRITE_READY);
                 return Ok(Sent::Enough);
@@ -125,7 +137,8 @@ impl Socket {
             let full = match step {
                 Ok(step) => {
                     output.consume(step.sent);
-                    budget = budget.saturating_sub(step.sent);
+                    let units = u16::try_from(step.sent.div_ceil(SENT_UNIT)).unwrap_or(u16::MAX);
+                    self.spent = self.spent.saturating_add(units);
                     step.full
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => true,

@@ -9,7 +9,9 @@ use std::sync::mpsc;
 use ropewalk_core::{Connection, Transport};
 use ropewalk_reactor::Reactor;
 
-use crate::support::{On, factory, narrow_client, once, pattern, run_with, serve, socket_addr};
+use crate::support::{
+    Counting, On, factory, narrow_client, once, pattern, run_with, serve, socket_addr,
+};
 
 const STREAM: usize = 6_000_000;
 /// More than the kernel holds for a connection at both its ends, with the buffers set below.
@@ -192,6 +194,39 @@ fn a_turn_gives_a_loud_peer_no_more_than_its_share_before_a_quiet_one_is_heard()
     reactor.run().unwrap();
     let before = before_quiet.get().expect("the quiet one was not heard");
     assert!(before <= SHARE, "{before} bytes came first");
+}
+
+#[test]
+fn a_connection_that_streams_in_small_pieces_sends_no_more_than_its_share_in_a_turn() {
+    const ALL: usize = 64 << 20;
+    let driver = Counting::new();
+    let reactor = Reactor::with_driver(Rc::clone(&driver) as _);
+    fn next(transport: &mut Transport, written: &Cell<usize>) {
+        transport.write(&[1; 32 * 1024]);
+        written.set(written.get() + 32 * 1024);
+        if written.get() == ALL {
+            transport.lose_connection();
+        } else {
+            transport.await_drain();
+        }
+    }
+    let written = Rc::new(Cell::new(0));
+    let again = Rc::clone(&written);
+    let protocol = On::nothing()
+        .made(move |transport| next(transport, &written))
+        .resumed(move |transport| next(transport, &again));
+    let address = serve(&reactor, once(protocol));
+    run_with(&reactor, move || {
+        let mut peer = TcpStream::connect(address).unwrap();
+        let mut buffer = vec![0; 1 << 20];
+        let mut total = 0;
+        while let Ok(read @ 1..) = peer.read(&mut buffer) {
+            total += read;
+        }
+        assert_eq!(total, ALL);
+    });
+    let most = driver.most_sent.get();
+    assert!(most <= (1 << 20) + 32 * 1024, "{most} bytes");
 }
 
 #[test]

@@ -224,10 +224,13 @@ pub(crate) fn when(
     reactor.call_later(Duration::from_millis(1), move || when(&again, ready, then));
 }
 
-/// The poll driver, with its polls and wakes counted.
+/// The poll driver, with its polls and wakes counted, and what it sends.
 pub(crate) struct Counting {
     inner: PollDriver,
     pub(crate) polls: Cell<usize>,
+    /// Bytes since the last poll, and the most that were ever sent between two.
+    sent: Cell<u64>,
+    pub(crate) most_sent: Cell<u64>,
     waker: Arc<CountingWake>,
 }
 
@@ -246,6 +249,8 @@ impl Counting {
         Rc::new(Self {
             inner,
             polls: Cell::new(0),
+            sent: Cell::new(0),
+            most_sent: Cell::new(0),
             waker,
         })
     }
@@ -296,7 +301,12 @@ impl Driver for Counting {
     }
 
     fn send(&self, connection: ConnectionId, output: &mut OutputQueue) -> io::Result<SendStatus> {
-        self.inner.send(connection, output)
+        let before = output.len();
+        let status = self.inner.send(connection, output);
+        self.sent.set(self.sent.get() + before - output.len());
+        self.most_sent
+            .set(self.most_sent.get().max(self.sent.get()));
+        status
     }
 
     fn set_reading(&self, connection: ConnectionId, on: bool) {
@@ -321,6 +331,7 @@ impl Driver for Counting {
 
     fn poll(&self, timeout: Option<Duration>, completions: &mut dyn Completions) -> io::Result<()> {
         self.polls.set(self.polls.get() + 1);
+        self.sent.set(0);
         self.inner.poll(timeout, completions)
     }
 
