@@ -231,7 +231,7 @@ impl Stack {
             failure = result.err().or(failure);
             data = Cow::Owned(up);
             closed = slot.read_closed && failure.is_none();
-            below_ready &= slot.ready && failure.is_none();
+            below_ready &= slot.ready;
         }
         Risen {
             data: data.into_owned(),

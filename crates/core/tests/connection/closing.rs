@@ -157,9 +157,11 @@ fn drain_closes_by_default_and_is_told_to_nobody_who_closes_already() {
     rig.handle().lose_connection();
     rig.event(|channel| channel.drain());
     assert_eq!(rig.told().len(), 0);
+
+    let mut rig = Rig::connected(Script::new());
     rig.handle().abort_connection();
     rig.event(|channel| channel.drain());
-    assert_eq!(rig.told(), ["lost aborted"]);
+    assert_eq!(rig.told(), ["made", "lost aborted"]);
 }
 
 #[test]

@@ -274,4 +274,29 @@ impl Layer for Watch {
         self.0.borrow_mut().push("finish".to_owned());
         Ok(())
     }
+
+    fn read_closed(&mut self, _: &mut LayerIo<'_>) -> Result<(), Failure> {
+        self.0.borrow_mut().push("read_closed".to_owned());
+        Ok(())
+    }
+}
+
+/// Takes no more than 60 bytes while any are below it.
+pub(crate) struct Sip;
+
+impl Layer for Sip {
+    fn received(&mut self, data: &[u8], io: &mut LayerIo<'_>) -> Result<(), Failure> {
+        io.up().extend_from_slice(data);
+        Ok(())
+    }
+
+    fn send(&mut self, output: &mut OutputQueue, io: &mut LayerIo<'_>) -> Result<(), Failure> {
+        if io.down().is_empty() {
+            let front = output.front()?;
+            let count = front.len().min(60);
+            io.down().write(&front[..count]);
+            output.consume(count as u64);
+        }
+        Ok(())
+    }
 }

@@ -11,7 +11,7 @@ use ropewalk_core::{
     Address, ConnectionLimits, Factory, Failure, FileRegion, Layer, LayerIo, OutputQueue, Protocol,
 };
 
-use crate::layer_kit::{Faulty, Header, How, Invert, Secure, Throttle, Watch, inverted};
+use crate::layer_kit::{Faulty, Header, How, Invert, Secure, Sip, Throttle, Watch, inverted};
 use crate::rig::{End, Log, Rig, Script, describe};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -76,6 +76,46 @@ fn nothing_happens_above_a_handshake_until_it_is_over() {
     assert_eq!(rig.told(), ["made"]);
     assert_eq!(rig.sent, b"HI[early first]");
     assert_eq!(rig.handle().unsent(), Some(0));
+}
+
+#[test]
+fn not_even_the_marks_are_told_before_a_handshake_is_over() {
+    let limits = ConnectionLimits {
+        high_water: 1,
+        low_water: 0,
+        ..Default::default()
+    };
+    let mut rig = Rig::with(Script::new(), boxed(Secure::default()), limits);
+    rig.connect();
+    rig.handle().write(b"early");
+    rig.end_turn();
+    assert!(rig.told().is_empty());
+    rig.room = 0;
+    rig.receive(b"OK");
+    assert_eq!(rig.told(), ["made", "paused"]);
+}
+
+#[test]
+fn a_layer_that_has_not_started_is_given_nothing_to_send() {
+    let layers: Vec<Box<dyn Layer>> = vec![Box::new(Header::default()), Box::new(Invert)];
+    let mut rig = Rig::layered(Script::new(), layers);
+    rig.connect();
+    rig.handle().write(b"early");
+    rig.end_turn();
+    assert_eq!(rig.sent, b"");
+    rig.receive(b"header\n");
+    assert_eq!(rig.sent, inverted(b"early"));
+}
+
+#[test]
+fn a_layer_is_told_once_that_the_peer_has_closed() {
+    let log = Log::default();
+    let script = Script::new().on("read_closed", |_, _| ());
+    let mut rig = Rig::layered(script, boxed(Watch(Rc::clone(&log))));
+    rig.connect();
+    rig.close_read();
+    rig.close_read();
+    assert_eq!(log.take(), ["read_closed"]);
 }
 
 #[test]
@@ -318,6 +358,36 @@ fn what_rose_before_an_error_still_arrives_and_the_last_words_are_sent() {
 }
 
 #[test]
+fn of_two_failures_in_one_read_the_one_of_the_earlier_bytes_counts() {
+    let faulty = || Faulty {
+        at: "received",
+        how: How::Error,
+    };
+    for splits in [&[b"OK.x?".as_slice()] as &[&[u8]], &[b"OK.x", b"?"]] {
+        let layers: Vec<Box<dyn Layer>> = vec![Box::new(Secure::default()), Box::new(faulty())];
+        let mut rig = Rig::layered(Script::new(), layers);
+        rig.connect();
+        for bytes in splits {
+            rig.receive(bytes);
+        }
+        assert_eq!(rig.told(), ["made", "data x", "lost a faulty layer"]);
+    }
+}
+
+#[test]
+fn a_layer_that_has_failed_is_not_called_again() {
+    let layer = Faulty {
+        at: "received",
+        how: How::Error,
+    };
+    let mut rig = Rig::layered(echo(), boxed(layer));
+    rig.connect();
+    rig.receive(b"x");
+    assert_eq!(rig.told(), ["made", "data x", "lost a faulty layer"]);
+    assert_eq!(rig.sent, b"", "nothing is sent through it");
+}
+
+#[test]
 fn last_words_before_an_error_pass_the_layers_below() {
     let layers: Vec<Box<dyn Layer>> = vec![Box::new(Invert), Box::new(Secure::default())];
     let mut rig = Rig::layered(Script::new(), layers);
@@ -423,10 +493,20 @@ fn layers_count_for_the_marks_and_the_hard_limit() {
     assert_eq!(rig.told(), ["paused"]);
     rig.handle().write(&[0; 1]);
     rig.end_turn();
+    assert_eq!(rig.told(), ["lost full"], "101 bytes below the layer");
+
+    let mut rig = Rig::with(Script::new(), boxed(Sip), limits());
+    rig.room = 0;
+    rig.connect();
+    rig.handle().write(&[0; 100]);
+    rig.end_turn();
+    assert_eq!(rig.end, None);
+    rig.handle().write(&[0; 1]);
+    rig.end_turn();
     assert_eq!(
         rig.told(),
-        ["lost full"],
-        "101 bytes, in the layer and above"
+        ["made", "paused", "lost full"],
+        "60 bytes below it and 41 above"
     );
 }
 
