@@ -9,8 +9,7 @@ use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use ropewalk_core::endpoint::ServerEndpoint;
-
-use crate::logging;
+use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 
 /// More than any machine has cores; beyond it a number is a slip.
 const MOST_WORKERS: usize = 1024;
@@ -51,7 +50,7 @@ pub(crate) struct LoggingArgs {
         global = true,
         value_name = "LEVEL",
         default_value = "info",
-        value_parser = logging::check_filter,
+        value_parser = check_filter,
         help_heading = "Logging"
     )]
     pub(crate) log_level: String,
@@ -189,6 +188,24 @@ fn parse_workers(text: &str) -> Result<NonZeroUsize, String> {
         .ok()
         .filter(|count: &NonZeroUsize| count.get() <= MOST_WORKERS)
         .ok_or_else(|| format!("write a number from 1 to {MOST_WORKERS}, or `auto`"))
+}
+
+/// A level, or a filter that makes sense.
+pub(crate) fn check_filter(text: &str) -> Result<String, String> {
+    // To the filter, a single word that is no level is a part of the program, so that a typing
+    // error in a level would silence everything else.
+    let is_word = !text.contains(['=', ',', '[']);
+    if text.is_empty() || (is_word && text.parse::<LevelFilter>().is_err()) {
+        return Err(
+            "write error, warn, info, debug, trace or off, or a filter such as \
+                    `warn,ropewalk_web=debug`"
+                .to_owned(),
+        );
+    }
+    match EnvFilter::builder().parse(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 use std::io::{self, IsTerminal};
 
 use tracing::Subscriber;
-use tracing_subscriber::filter::{EnvFilter, FilterExt, LevelFilter, filter_fn};
+use tracing_subscriber::filter::{EnvFilter, FilterExt, filter_fn};
 use tracing_subscriber::layer::{Filter, SubscriberExt};
 use tracing_subscriber::{Layer, Registry, fmt};
 
@@ -31,24 +31,6 @@ pub(crate) fn start(args: &LoggingArgs, access_log: &AccessLog) -> Result<(), St
         .map_err(|error| Stop::Failed(format!("cannot start the log: {error}")))
 }
 
-/// For the argument parser: a level, or a filter that makes sense.
-pub(crate) fn check_filter(text: &str) -> Result<String, String> {
-    // To the filter, a single word that is no level is a part of the program, so that a typing
-    // error in a level would silence everything else.
-    let is_word = !text.contains(['=', ',', '[']);
-    if text.is_empty() || (is_word && text.parse::<LevelFilter>().is_err()) {
-        return Err(
-            "write error, warn, info, debug, trace or off, or a filter such as \
-                    `warn,ropewalk_web=debug`"
-                .to_owned(),
-        );
-    }
-    match EnvFilter::builder().parse(text) {
-        Ok(_) => Ok(text.to_owned()),
-        Err(error) => Err(error.to_string()),
-    }
-}
-
 /// What passes the filter `text`, but no requests.
 fn program_filter<S: Subscriber>(text: &str) -> impl Filter<S> + use<S> {
     let filter = EnvFilter::builder().parse(text);
@@ -67,6 +49,7 @@ fn is_colourful() -> bool {
 mod tests {
     use super::*;
     use crate::access_log::tests::Shared;
+    use crate::args::check_filter;
 
     #[test]
     fn levels_and_filters_are_accepted() {

@@ -10,8 +10,7 @@ use http::header::{self, HeaderMap, HeaderName};
 use memchr::memchr;
 
 use super::RequestError;
-use super::fields::{append_field, explain_field_error, is_token_byte};
-use super::head_scan::{BARE_LF, check_line_end};
+use super::fields::{BARE_LF, append_field, check_line_end, explain_field_error, is_token_byte};
 
 /// Bytes of one chunk-size line, with its extensions and CRLF.
 const SIZE_LINE_MAX: usize = 256;

@@ -18,7 +18,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use ropewalk_core::{Failure, Protocol, Segment, Task, Transport};
 use tower_service::Service;
 
-use super::exchange::{Exchange, Feed, Gate, Source};
+use super::exchange::{Exchange, Feed, Gate, QUEUE_AHEAD, Source};
 use super::{
     BodyLength, HeadScan, RequestError, RequestHead, ResponseFraming, ResponseHead,
     parse_request_head, response_asks_to_close,
@@ -26,9 +26,6 @@ use super::{
 use crate::access_log::{CLIENT_CLOSED, Entry};
 use crate::body::{BODY_BUFFER, Body, BodyError, BoxError, incoming};
 use crate::site::{RequestInfo, Shared};
-
-/// What is queued for a peer before the next request, or the next piece of a body, is looked at.
-pub(super) const QUEUE_AHEAD: u64 = 256 * 1024;
 
 /// How long a peer that was refused may go on sending before the connection is closed. (Closing at
 /// once would reset the connection, and might take the answer away from the peer: RFC 9112, 9.6.)

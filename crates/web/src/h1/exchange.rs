@@ -10,13 +10,15 @@ use bytes::Bytes;
 use http::{Method, StatusCode, Version};
 use ropewalk_core::{Segment, Task, Transport};
 
-use super::connection::QUEUE_AHEAD;
 use super::{
     BodyLength, ChunkedDecoder, Event, RequestError, ResponseFraming, encode_chunk_end,
     encode_chunk_header,
 };
 use crate::access_log::Entry;
 use crate::body::{BodyError, BodySender};
+
+/// What is queued for a peer before the next request, or the next piece of a body, is looked at.
+pub(super) const QUEUE_AHEAD: u64 = 256 * 1024;
 
 /// A long answer from memory is queued in pieces of this size.
 const PIECE: usize = 64 * 1024;

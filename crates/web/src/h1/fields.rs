@@ -7,7 +7,6 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 use memchr::memchr_iter;
 
 use super::RequestError;
-use super::head_scan::BARE_CR;
 
 /// Adds a field that `httparse` found in `block`. Its value becomes a slice of `block`, not a copy.
 pub(super) fn append_field(
@@ -76,6 +75,20 @@ fn explain_name(line: &[u8]) -> Option<RequestError> {
     }
 }
 
+/// Checks the end of a line that ends with LF. A CR elsewhere in it is found when the line is
+/// parsed, but one right before the end would make an empty line look like a field.
+pub(super) fn check_line_end(line: &[u8]) -> Result<(), RequestError> {
+    match line {
+        [.., b'\r', b'\r', b'\n'] => Err(BARE_CR),
+        [.., b'\r', b'\n'] => Ok(()),
+        _ => Err(BARE_LF),
+    }
+}
+
+pub(super) const BARE_CR: RequestError =
+    RequestError::bad("a CR stands without its LF: lines must end with CRLF");
+pub(super) const BARE_LF: RequestError =
+    RequestError::bad("a line ends with a bare LF: lines must end with CRLF");
 const BAD_NAME: RequestError =
     RequestError::bad("a field name holds a byte that is not allowed there");
 const BAD_VALUE: RequestError = RequestError::bad("a field value holds a control byte");

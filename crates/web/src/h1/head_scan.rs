@@ -10,7 +10,7 @@ use std::ops::Range;
 use http::StatusCode;
 use memchr::memchr;
 
-use super::fields::is_token_byte;
+use super::fields::{BARE_CR, BARE_LF, check_line_end, is_token_byte};
 use super::{Limits, RequestError};
 
 /// Empty lines that are forgiven before a request line (RFC 9112, section 2.2).
@@ -95,16 +95,6 @@ impl HeadScan {
     }
 }
 
-/// Checks the end of a line that ends with LF. A CR elsewhere in it is found when the line is
-/// parsed, but one right before the end would make an empty line look like a field.
-pub(super) fn check_line_end(line: &[u8]) -> Result<(), RequestError> {
-    match line {
-        [.., b'\r', b'\r', b'\n'] => Err(BARE_CR),
-        [.., b'\r', b'\n'] => Ok(()),
-        _ => Err(BARE_LF),
-    }
-}
-
 /// A peer that speaks something else is told at once, not after a timeout: most other protocols
 /// never send the empty line that would end a head.
 fn check_first_bytes(line: &[u8]) -> Result<(), RequestError> {
@@ -132,11 +122,6 @@ const TOO_MANY_EMPTY_LINES: RequestError =
 const TLS: RequestError =
     RequestError::bad("this is a TLS handshake, but this port speaks plain HTTP: ask for http://");
 const NOT_HTTP: RequestError = RequestError::bad("the request does not begin with a method");
-pub(super) const BARE_CR: RequestError =
-    RequestError::bad("a CR stands without its LF: lines must end with CRLF");
-pub(super) const BARE_LF: RequestError =
-    RequestError::bad("a line ends with a bare LF: lines must end with CRLF");
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,8 +12,9 @@ use http::request::Parts;
 use http::{Method, StatusCode, Uri, Version};
 
 use super::body_length::FramingFields;
-use super::fields::{TOO_MANY, append_field, explain_field_error, has_bare_cr, list_elements};
-use super::head_scan::BARE_CR;
+use super::fields::{
+    BARE_CR, TOO_MANY, append_field, explain_field_error, has_bare_cr, list_elements,
+};
 use super::host::{is_host, is_host_with_port};
 use super::{BodyLength, HeadScan, Limits, RequestError};
 
