@@ -37,8 +37,8 @@ pub struct Limits {
     /// Requests that one connection may carry; the last answer says `connection: close`. Default:
     /// 10,000.
     pub requests_per_connection: u64,
-    /// Requests of one connection that are being served at a time; no further one is read before
-    /// one is answered. Default: 64.
+    /// Requests of one connection that are answered in a row, before other connections get their
+    /// turn. They are served one after the other, so no more than one is under way. Default: 64.
     pub pipelined: usize,
 }
 
