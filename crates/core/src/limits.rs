@@ -21,7 +21,8 @@ pub struct ConnectionLimits {
     /// [`WriteBufferFull`](crate::WriteBufferFull). Regions of files do not count. 16 MiB.
     pub write_limit: usize,
     /// How long the peer may take nothing while there is something to send, before the
-    /// connection is aborted with [`WriteStalled`](crate::WriteStalled). 30 s.
+    /// connection is aborted with [`WriteStalled`](crate::WriteStalled). 30 s. Nothing else tells of
+    /// a peer that has closed before it read all: its window stays shut, and no reset comes.
     pub write_stall: Duration,
 }
 

@@ -10,7 +10,7 @@ use ropewalk_core::{Connection, Transport};
 use ropewalk_reactor::Reactor;
 
 use crate::support::{
-    Counting, On, factory, narrow_client, once, pattern, run_with, serve, socket_addr,
+    Counting, On, factory, narrow_client, once, pattern, reset, run_with, serve, socket_addr,
 };
 
 const STREAM: usize = 6_000_000;
@@ -152,6 +152,9 @@ fn a_quiet_peer_is_answered_while_a_loud_one_streams_both_ways() {
         loud.shutdown(std::net::Shutdown::Both).unwrap();
         reading.join().unwrap();
         writing.join().unwrap();
+        // A mere close leaves the system waiting for a window that nobody will open any more, and
+        // the connection to its stall limit.
+        reset(loud);
     });
 }
 
