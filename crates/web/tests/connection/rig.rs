@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
+use proptest::prelude::*;
 use ropewalk_core::testing::MemoryReactor;
 use ropewalk_core::{Address, Connection, Factory, Failure, Protocol, Transport};
 use ropewalk_web::h1::Limits;
@@ -118,17 +119,25 @@ pub(crate) fn mirror_with(limits: Limits) -> Rc<dyn Factory> {
 
 /// What `site` answers to `script`, however it is cut: the answers without their dates.
 pub(crate) fn answers(site: impl Fn() -> Rc<dyn Factory>, script: &str) -> String {
-    let fed = |split| {
-        let reactor = MemoryReactor::new();
-        reactor.set_split(split);
-        let client = Client::on(reactor, site());
-        client.send(script);
+    let fed = |sizes: &[usize]| {
+        let client = Client::new(site());
+        let mut rest = script;
+        for size in sizes.iter().cycle() {
+            let (piece, after) = rest.split_at(rest.len().min(*size));
+            client.send(piece);
+            rest = after;
+            if rest.is_empty() {
+                break;
+            }
+        }
         without_dates(&client.received())
     };
-    let whole = fed(usize::MAX);
-    for split in [1, 2, 3, 5, 7, 16, 33, 100] {
-        assert_eq!(fed(split), whole, "cut into pieces of {split}");
-    }
+    let whole = fed(&[usize::MAX]);
+    assert_eq!(fed(&[1]), whole, "byte by byte");
+    let sizes = proptest::collection::vec(1..100_usize, 1..20);
+    proptest!(ProptestConfig::with_cases(64), |(sizes in sizes)| {
+        prop_assert_eq!(fed(&sizes), &whole[..]);
+    });
     whole
 }
 
