@@ -7,6 +7,7 @@ use std::io::Write;
 use std::sync::OnceLock;
 use std::time::Instant;
 
+use bytes::BytesMut;
 use http::Request;
 use libfuzzer_sys::fuzz_target;
 use ropewalk_web::FileService;
@@ -16,7 +17,12 @@ fuzz_target!(|input: &[u8]| {
     let mut head = b"GET /".to_vec();
     head.extend_from_slice(input);
     head.extend_from_slice(b"\r\nHost: example.com\r\n\r\n");
-    let parsed = parse_request_head(&head, &Limits::default(), &mut HeadScan::default());
+    let parsed = parse_request_head(
+        &head,
+        &Limits::default(),
+        &mut HeadScan::default(),
+        &mut BytesMut::new(),
+    );
     let Ok(Some((head, _))) = parsed else { return };
     let files = FileService::new(folder().join("site")).expect("the folder is there");
     let files = files.listing(true);

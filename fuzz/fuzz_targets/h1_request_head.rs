@@ -3,6 +3,7 @@
 
 #![no_main]
 
+use bytes::BytesMut;
 use libfuzzer_sys::fuzz_target;
 use ropewalk_web::h1::{
     BodyLength, HeadScan, Limits, RequestError, RequestHead, parse_request_head,
@@ -36,8 +37,9 @@ fn parse(
     limits: &Limits,
 ) -> Result<Option<(RequestHead, usize)>, RequestError> {
     let mut progress = HeadScan::default();
+    let mut storage = BytesMut::new();
     for end in ends {
-        let found = parse_request_head(&input[..end], limits, &mut progress)?;
+        let found = parse_request_head(&input[..end], limits, &mut progress, &mut storage)?;
         if found.is_some() {
             return Ok(found);
         }

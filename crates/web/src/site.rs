@@ -1,18 +1,22 @@
 //! A web server: a factory of HTTP connections over a service.
 
+use std::cell::RefCell;
 use std::future::{Ready, ready};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{Request, Response};
 use ropewalk_core::{Address, ConnectionLimits, Factory, Protocol, Transport};
 use tower_service::Service;
 
 use crate::body::{Body, BoxError};
 use crate::date::DateCache;
-use crate::h1::{Connection, Limits, ResponseHead, encode_response_head};
+use crate::h1::{
+    Connection, HeadScan, Limits, RequestError, RequestHead, ResponseHead, encode_response_head,
+    parse_request_head,
+};
 
 /// Serves HTTP with a [`tower_service::Service`], a clone of it for each request.
 ///
@@ -43,6 +47,8 @@ pub(crate) struct Shared<S> {
     pub(crate) service: S,
     pub(crate) limits: Limits,
     date: DateCache,
+    /// Where heads are copied to.
+    heads: RefCell<BytesMut>,
 }
 
 /// Where a request came from, and when: found in its [extensions](Request::extensions).
@@ -84,6 +90,7 @@ impl<S> Site<S> {
                 service,
                 limits,
                 date: DateCache::default(),
+                heads: RefCell::default(),
             }),
         }
     }
@@ -110,6 +117,15 @@ where
 }
 
 impl<S> Shared<S> {
+    /// See [`parse_request_head`].
+    pub(crate) fn parse_head(
+        &self,
+        input: &[u8],
+        scan: &mut HeadScan,
+    ) -> Result<Option<(RequestHead, usize)>, RequestError> {
+        parse_request_head(input, &self.limits, scan, &mut self.heads.borrow_mut())
+    }
+
     /// Writes a head, with the date of now.
     pub(crate) fn write_head(&self, transport: &mut Transport, head: ResponseHead<'_>) {
         let wall_clock = || transport.reactor().wall_clock();

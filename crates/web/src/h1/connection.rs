@@ -21,7 +21,7 @@ use tower_service::Service;
 use super::exchange::{Exchange, Feed, Gate, QUEUE_AHEAD, Source};
 use super::{
     BodyLength, HeadScan, RequestError, RequestHead, ResponseFraming, ResponseHead,
-    parse_request_head, response_asks_to_close,
+    response_asks_to_close,
 };
 use crate::access_log::{CLIENT_CLOSED, Entry};
 use crate::body::{BODY_BUFFER, Body, BodyError, BoxError, incoming};
@@ -154,7 +154,7 @@ where
                         transport.await_drain();
                         return at;
                     }
-                    match parse_request_head(rest, &self.site.limits, scan) {
+                    match self.site.parse_head(rest, scan) {
                         Ok(None) => return at,
                         Ok(Some((head, consumed))) => {
                             at += consumed;

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use bytes::BytesMut;
 use http::{HeaderMap, Method, Version};
 use proptest::prelude::*;
 use ropewalk_web::h1::{BodyLength, HeadScan, Limits, parse_request_head};
@@ -61,6 +62,7 @@ fn bytes_after_the_head_are_left_alone() {
         input.as_bytes(),
         &Limits::default(),
         &mut HeadScan::default(),
+        &mut BytesMut::new(),
     );
     let (_, consumed) = found.unwrap().unwrap();
     assert_eq!(&input[consumed..], "GET /next");
@@ -69,16 +71,22 @@ fn bytes_after_the_head_are_left_alone() {
 #[test]
 fn progress_is_ready_for_the_next_request() {
     let mut progress = HeadScan::default();
+    let mut storage = BytesMut::new();
     for _ in 0..2 {
         let input = get("X-A: b\r\n");
         for end in 0..input.len() {
             let part = &input.as_bytes()[..end];
             assert!(matches!(
-                parse_request_head(part, &Limits::default(), &mut progress),
+                parse_request_head(part, &Limits::default(), &mut progress, &mut storage),
                 Ok(None)
             ));
         }
-        let found = parse_request_head(input.as_bytes(), &Limits::default(), &mut progress);
+        let found = parse_request_head(
+            input.as_bytes(),
+            &Limits::default(),
+            &mut progress,
+            &mut storage,
+        );
         assert_eq!(found.unwrap().unwrap().1, input.len());
     }
 }
@@ -90,6 +98,7 @@ fn values_share_one_copy_of_the_head() {
         input.as_bytes(),
         &Limits::default(),
         &mut HeadScan::default(),
+        &mut BytesMut::new(),
     );
     let (head, _) = found.unwrap().unwrap();
     let place = |name: &str| head.parts.headers[name].as_bytes().as_ptr() as usize;
@@ -480,13 +489,38 @@ fn the_connection_lasts_as_version_and_options_say() {
 }
 
 #[test]
+fn heads_share_storage_and_none_is_changed_by_those_after_it() {
+    let mut storage = BytesMut::new();
+    let mut kept = Vec::new();
+    for number in 0..1000 {
+        // Of all lengths, some longer than what is stored at once.
+        let value = format!("{number:0width$}", width = 1 + number * 7);
+        let input = get(&format!("X-Number: {value}\r\n"));
+        let limits = Limits::default();
+        let mut progress = HeadScan::default();
+        let found = parse_request_head(input.as_bytes(), &limits, &mut progress, &mut storage);
+        kept.push((found.unwrap().unwrap().0, value));
+        if number % 3 == 0 {
+            kept.remove(number % kept.len());
+        }
+        for (head, value) in &kept {
+            assert_eq!(head.parts.headers["x-number"], value[..]);
+        }
+    }
+}
+
+#[test]
 fn a_continue_is_expected_where_a_body_waits_for_it() {
     let post = |version: &str, lines: &str| {
         format!("POST / HTTP/{version}\r\nHost: example.com\r\n{lines}\r\n")
     };
     let head_of = |bytes: &str| {
-        let mut progress = HeadScan::default();
-        let found = parse_request_head(bytes.as_bytes(), &Limits::default(), &mut progress);
+        let found = parse_request_head(
+            bytes.as_bytes(),
+            &Limits::default(),
+            &mut HeadScan::default(),
+            &mut BytesMut::new(),
+        );
         found.unwrap().unwrap().0
     };
     for (version, lines, expected) in [

@@ -1,6 +1,6 @@
 //! A server reduced to its reading: it takes pieces of a byte stream and notes what they mean.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, Uri, Version};
 use ropewalk_web::h1::{
     BodyLength, ChunkedDecoder, Event, HeadScan, Limits, RequestError, RequestHead,
@@ -36,6 +36,7 @@ struct Reader {
     limits: Limits,
     unread: Vec<u8>,
     scan: HeadScan,
+    storage: BytesMut,
     /// The request whose body is being read.
     current: Option<(Request, Body)>,
     transcript: Transcript,
@@ -114,7 +115,12 @@ impl Reader {
         self.unread.extend_from_slice(piece);
         loop {
             if self.current.is_none() {
-                let found = parse_request_head(&self.unread, &self.limits, &mut self.scan)?;
+                let found = parse_request_head(
+                    &self.unread,
+                    &self.limits,
+                    &mut self.scan,
+                    &mut self.storage,
+                )?;
                 let Some((head, consumed)) = found else {
                     return Ok(());
                 };
