@@ -40,8 +40,19 @@ pub(crate) struct Connection<S> {
     state: State,
     /// Bytes that wait for the rest of their head, or for the answers before them.
     waiting: Option<Box<Waiting>>,
+    awaited: Awaited,
     requests: u64,
     draining: bool,
+}
+
+/// What the peer is to send within a time.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Awaited {
+    Nothing,
+    Request,
+    /// The rest of a head that has begun.
+    Head,
+    Body,
 }
 
 enum State {
@@ -81,6 +92,7 @@ where
             site,
             state: State::Head,
             waiting: None,
+            awaited: Awaited::Request,
             requests: 0,
             draining: false,
         }
@@ -429,41 +441,40 @@ where
 
     /// What is waited for now decides how long, and whether more is read.
     fn set_pace(&mut self, transport: &mut Transport, moved: bool) {
-        if transport.is_closing() || matches!(self.state, State::Lingering) {
+        if transport.is_closing() {
             return;
         }
-        let limits = &self.site.limits;
         let waiting = self
             .waiting
             .as_ref()
             .map_or(0, |waiting| waiting.bytes.len());
-        match &self.state {
-            State::Head if waiting == 0 => {
-                transport.set_timeout(Some(limits.idle_timeout));
-                transport.resume_producing();
-            }
-            State::Head if transport.is_write_paused() => {
-                transport.set_timeout(None);
-                transport.pause_producing();
-            }
-            State::Head => {
-                // From the first byte of the head on, however slowly the others come.
-                if moved {
-                    transport.set_timeout(Some(limits.header_timeout));
-                }
-                transport.resume_producing();
-            }
+        let (awaited, full) = match &self.state {
+            State::Head if waiting == 0 => (Awaited::Request, false),
+            State::Head if transport.is_write_paused() => (Awaited::Nothing, true),
+            State::Head => (Awaited::Head, false),
             State::Exchange(exchange) => {
                 let full = exchange.body_is_full() || waiting >= BODY_BUFFER;
-                if full {
-                    transport.pause_producing();
-                } else {
-                    transport.resume_producing();
+                match exchange.is_reading_body() && !full {
+                    true => (Awaited::Body, full),
+                    false => (Awaited::Nothing, full),
                 }
-                let reading = exchange.is_reading_body() && !full;
-                transport.set_timeout(reading.then_some(limits.idle_timeout));
             }
-            State::Lingering => {}
+            State::Lingering => return,
+        };
+        if full {
+            transport.pause_producing();
+        } else {
+            transport.resume_producing();
+        }
+        // The time of a head begins with its first byte, however slowly the others come.
+        if moved || awaited != self.awaited {
+            let limits = &self.site.limits;
+            self.awaited = awaited;
+            transport.set_timeout(match awaited {
+                Awaited::Nothing => None,
+                Awaited::Head => Some(limits.header_timeout),
+                Awaited::Request | Awaited::Body => Some(limits.idle_timeout),
+            });
         }
     }
 

@@ -204,3 +204,19 @@ fn any_body_of_the_ecosystem_can_be_an_answer() {
     assert!(client.received().contains("content-length: 0\r\n"));
     assert!(!client.is_closed());
 }
+
+#[test]
+fn a_head_that_began_behind_a_slow_answer_has_its_time_too() {
+    let slow = Slow::default();
+    let client = Client::new(slow.site());
+    client.send(get("/one") + "GET /two HT");
+    client.advance(Duration::from_secs(100));
+    slow.go();
+    client.reactor.run();
+    assert_eq!(statuses(&client.received()), ["200"]);
+    client.advance(Duration::from_secs(9));
+    assert_eq!(client.received(), "");
+    client.advance(Duration::from_secs(1));
+    assert_eq!(statuses(&client.received()), ["408"]);
+    assert!(client.is_closed());
+}

@@ -90,3 +90,13 @@ fn the_last_request_that_a_connection_may_carry_is_told_so() {
     assert_eq!(seen.matches("connection: close\r\n").count(), 1);
     assert!(client.is_closed());
 }
+
+#[test]
+fn a_head_that_began_behind_many_requests_has_its_time_too() {
+    let client = Client::new(mirror());
+    client.send(get("/").repeat(64) + "GET /two HT");
+    assert_eq!(statuses(&client.received()), vec!["200"; 64]);
+    client.advance(10 * SECOND);
+    assert_eq!(statuses(&client.received()), ["408"]);
+    assert!(client.is_closed());
+}
