@@ -436,12 +436,20 @@ impl BodySender {
         incoming.wanted && !incoming.dropped && incoming.end.is_none()
     }
 
+    /// Whether more of it may come now: its reader has asked for it and there is room, or has
+    /// dropped it.
+    pub(crate) fn calls_for_more(&self) -> bool {
+        let incoming = self.lock();
+        let called = incoming.dropped || incoming.wanted && incoming.buffered < BODY_BUFFER;
+        called && incoming.end.is_none()
+    }
+
     /// Whether nobody will read what is still to come.
     pub(crate) fn is_dropped(&self) -> bool {
         self.lock().dropped
     }
 
-    /// Wakes `watcher` once, when the reader asks for the body, or has emptied it.
+    /// Wakes `watcher` once, when the reader asks for the body, has emptied it, or drops it.
     pub(crate) fn watch(&self, watcher: &Waker) {
         self.lock().watcher = Some(watcher.clone());
     }

@@ -478,7 +478,7 @@ where
         }
     }
 
-    /// The reader of the body has asked for more of it.
+    /// The reader of the body has asked for more of it, or has dropped it.
     fn body_wanted(&mut self, transport: &mut Transport) {
         if let State::Exchange(exchange) = &mut self.state {
             if exchange.take_continue() {
@@ -583,7 +583,8 @@ where
     }
 }
 
-/// Tells the connection when the body that a task reads is asked for, or there is room in it.
+/// Tells the connection when the body that a task reads is asked for, there is room in it, or it was
+/// dropped.
 fn attend_body<S, B>(
     connection: &ropewalk_core::Connection,
     body: Option<&crate::body::BodySender>,
@@ -597,7 +598,7 @@ fn attend_body<S, B>(
 {
     if let Some(body) = body {
         body.watch(cx.waker());
-        if body.is_wanted() && !body.is_full() {
+        if body.calls_for_more() {
             connection.with(|http: &mut Connection<S>, transport| http.body_wanted(transport));
         }
     }

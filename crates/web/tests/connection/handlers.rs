@@ -220,3 +220,28 @@ fn a_head_that_began_behind_a_slow_answer_has_its_time_too() {
     assert_eq!(statuses(&client.received()), ["408"]);
     assert!(client.is_closed());
 }
+
+#[test]
+fn a_body_that_its_handler_drops_is_read_on_while_the_handler_works() {
+    let (full, done) = (Signal::default(), Signal::default());
+    let signals = (full.clone(), done.clone());
+    let client = Client::new(site_async(move |request| {
+        let (full, done) = signals.clone();
+        async move {
+            full.wait().await;
+            drop(request);
+            done.wait().await;
+            Ok(Response::new(Body::from("done")))
+        }
+    }));
+    client.reactor.set_window(1000);
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 300000\r\n\r\n");
+    client.send(vec![b'x'; 300_000]);
+    assert_ne!(client.connection.unsent(), Some(0));
+    full.give();
+    client.reactor.run();
+    assert_eq!(client.connection.unsent(), Some(0));
+    done.give();
+    client.reactor.run();
+    assert!(client.received().ends_with("done"));
+}

@@ -1,7 +1,10 @@
 //! A server in memory, and a client that sends bytes and keeps what it gets.
 
 use std::cell::RefCell;
+use std::future::Future;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,7 +13,8 @@ use proptest::prelude::*;
 use ropewalk_core::testing::MemoryReactor;
 use ropewalk_core::{Address, Connection, Factory, Failure, Protocol, Transport};
 use ropewalk_web::h1::Limits;
-use ropewalk_web::{Body, Site, handler_fn};
+use ropewalk_web::{Body, BoxError, Site, handler_fn};
+use tower_service::Service;
 
 /// What a client has seen.
 #[derive(Default)]
@@ -117,6 +121,73 @@ pub(crate) fn mirror_with(limits: Limits) -> Rc<dyn Factory> {
     Rc::new(Site::with_limits(handler, limits))
 }
 
+/// A site of an `async` handler.
+pub(crate) fn site_async<F, A>(handler: F) -> Rc<dyn Factory>
+where
+    F: Fn(Request<Body>) -> A + 'static,
+    A: Future<Output = Result<Response<Body>, BoxError>> + 'static,
+{
+    Rc::new(Site::new(AsyncHandler(Rc::new(handler))))
+}
+
+struct AsyncHandler<F>(Rc<F>);
+
+impl<F> Clone for AsyncHandler<F> {
+    fn clone(&self) -> Self {
+        Self(Rc::clone(&self.0))
+    }
+}
+
+impl<F, A> Service<Request<Body>> for AsyncHandler<F>
+where
+    F: Fn(Request<Body>) -> A,
+    A: Future<Output = Result<Response<Body>, BoxError>> + 'static,
+{
+    type Response = Response<Body>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, BoxError>>>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        Box::pin((self.0)(request))
+    }
+}
+
+/// Something that a handler waits for, and a test lets happen.
+#[derive(Clone, Default)]
+pub(crate) struct Signal(Rc<RefCell<(bool, Option<std::task::Waker>)>>);
+
+impl Signal {
+    pub(crate) fn give(&self) {
+        self.0.borrow_mut().0 = true;
+        self.wake();
+    }
+
+    /// Lets whoever waits look again, and wait on.
+    pub(crate) fn wake(&self) {
+        let waker = self.0.borrow_mut().1.take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.0.borrow_mut();
+        if state.0 {
+            return Poll::Ready(());
+        }
+        state.1 = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    pub(crate) async fn wait(&self) {
+        std::future::poll_fn(|cx| self.poll(cx)).await;
+    }
+}
+
 /// What `site` answers to `script`, however it is cut: the answers without their dates.
 pub(crate) fn answers(site: impl Fn() -> Rc<dyn Factory>, script: &str) -> String {
     let fed = |sizes: &[usize]| {
@@ -203,18 +274,18 @@ impl http_body::Body for Frames {
     type Error = std::convert::Infallible;
 
     fn poll_frame(
-        self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
         let mut state = self.0.borrow_mut();
         if let Some(frame) = state.frames.pop_front() {
             state.taken += 1;
-            return std::task::Poll::Ready(Some(Ok(frame)));
+            return Poll::Ready(Some(Ok(frame)));
         }
         if state.ended {
-            return std::task::Poll::Ready(None);
+            return Poll::Ready(None);
         }
         state.waker = Some(cx.waker().clone());
-        std::task::Poll::Pending
+        Poll::Pending
     }
 }
