@@ -122,7 +122,7 @@ where
             };
             self.waiting = Some(Box::new(Waiting { bytes, scan }));
         }
-        self.set_pace(transport, fresh || consumed > 0);
+        self.set_pace(transport, consumed > 0 || fresh && !data.is_empty());
     }
 
     /// How much of `input` could be worked on.

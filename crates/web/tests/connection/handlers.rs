@@ -245,3 +245,26 @@ fn a_body_that_its_handler_drops_is_read_on_while_the_handler_works() {
     client.reactor.run();
     assert!(client.received().ends_with("done"));
 }
+
+#[test]
+fn a_handler_that_is_woken_for_other_reasons_gives_a_body_no_more_time() {
+    let tick = Signal::default();
+    let ticking = tick.clone();
+    let client = Client::new(site_async(move |request| {
+        let tick = ticking.clone();
+        let mut read = Box::pin(request.into_body().collect());
+        std::future::poll_fn(move |cx| {
+            let _ = tick.poll(cx);
+            read.as_mut()
+                .poll(cx)
+                .map_ok(|_| Response::new(Body::empty()))
+        })
+    }));
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf");
+    for _ in 0..2 {
+        client.advance(Duration::from_secs(30));
+        tick.wake();
+        client.reactor.run();
+    }
+    assert_eq!(statuses(&client.received()), ["408"]);
+}
