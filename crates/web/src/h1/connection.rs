@@ -560,6 +560,8 @@ where
         match &self.state {
             State::Head if self.waiting.is_some() => self.refuse(transport, HEAD_TOO_SLOW),
             State::Head => transport.lose_connection(),
+            // It still takes the last answer. (If it takes nothing, the write stalls.)
+            State::Lingering if transport.unsent() > 0 => transport.set_timeout(Some(LINGER)),
             State::Lingering => transport.abort_connection(),
             State::Exchange(exchange) if exchange.is_begun() => transport.abort_connection(),
             State::Exchange(_) => self.refuse(transport, BODY_TOO_SLOW),

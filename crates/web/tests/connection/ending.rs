@@ -1,4 +1,5 @@
 use std::rc::Rc;
+use std::time::Duration;
 
 use http::{Request, Response};
 use ropewalk_web::{Body, Site, handler_fn};
@@ -85,4 +86,22 @@ fn bytes_that_are_no_http_are_refused_without_a_handler() {
     assert_eq!(statuses(&client.received()), ["400"]);
     assert!(client.is_closed());
     assert!(!called.get());
+}
+
+#[test]
+fn an_answer_is_sent_to_its_end_though_the_peer_reads_slowly_and_goes_on_sending() {
+    let long = bytes::Bytes::from(vec![b'x'; 200_000]);
+    let client = Client::new(Rc::new(Site::new(handler_fn(move |_: Request<Body>| {
+        Response::new(Body::from(long.clone()))
+    }))));
+    client.reactor.set_window(1000);
+    client.connection.pause_producing();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n");
+    client.advance(Duration::from_secs(20));
+    client.connection.resume_producing();
+    client.reactor.run();
+    assert!(client.received().len() > 200_000);
+    assert!(client.is_closed() && client.lost().is_none());
+    client.advance(Duration::from_secs(4));
+    assert!(client.lost().is_some());
 }
