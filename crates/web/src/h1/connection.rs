@@ -466,8 +466,9 @@ where
         } else {
             transport.resume_producing();
         }
-        // The time of a head begins with its first byte, however slowly the others come.
-        if moved || awaited != self.awaited {
+        // The time of a head begins with its first byte, however slowly the others come; that of the
+        // next request anew when the peer has taken an answer.
+        if moved || awaited != self.awaited || awaited == Awaited::Request {
             let limits = &self.site.limits;
             self.awaited = awaited;
             transport.set_timeout(match awaited {
@@ -559,6 +560,10 @@ where
     fn timeout_connection(&mut self, transport: &mut Transport) {
         match &self.state {
             State::Head if self.waiting.is_some() => self.refuse(transport, HEAD_TOO_SLOW),
+            // Nobody can be idle who still takes an answer.
+            State::Head if transport.unsent() > 0 => {
+                transport.set_timeout(Some(self.site.limits.idle_timeout));
+            }
             State::Head => transport.lose_connection(),
             // It still takes the last answer. (If it takes nothing, the write stalls.)
             State::Lingering if transport.unsent() > 0 => transport.set_timeout(Some(LINGER)),

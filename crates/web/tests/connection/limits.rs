@@ -1,6 +1,9 @@
+use std::rc::Rc;
 use std::time::Duration;
 
+use http::{Request, Response};
 use ropewalk_web::h1::Limits;
+use ropewalk_web::{Body, Site, handler_fn};
 
 use super::rig::*;
 
@@ -98,5 +101,26 @@ fn a_head_that_began_behind_many_requests_has_its_time_too() {
     assert_eq!(statuses(&client.received()), vec!["200"; 64]);
     client.advance(10 * SECOND);
     assert_eq!(statuses(&client.received()), ["408"]);
+    assert!(client.is_closed());
+}
+
+#[test]
+fn a_peer_that_still_takes_an_answer_is_not_idle() {
+    let mut limits = Limits::default();
+    limits.write_stall = 1000 * SECOND;
+    let long = bytes::Bytes::from(vec![b'x'; 200_000]);
+    let client = Client::new(Rc::new(Site::with_limits(
+        handler_fn(move |_: Request<Body>| Response::new(Body::from(long.clone()))),
+        limits,
+    )));
+    client.reactor.set_window(1000);
+    client.connection.pause_producing();
+    client.send(get("/"));
+    client.advance(90 * SECOND);
+    client.connection.resume_producing();
+    client.reactor.run();
+    assert!(client.received().len() > 200_000);
+    assert!(!client.is_closed());
+    client.advance(60 * SECOND);
     assert!(client.is_closed());
 }
