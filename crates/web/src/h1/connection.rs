@@ -18,7 +18,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use ropewalk_core::{Failure, Protocol, Segment, Task, Transport};
 use tower_service::Service;
 
-use super::exchange::{Exchange, Feed, Gate, QUEUE_AHEAD, Source};
+use super::exchange::{Exchange, Feed, Gate, PIECE, QUEUE_AHEAD, Source};
 use super::{
     BodyLength, HeadScan, RequestError, RequestHead, ResponseFraming, ResponseHead,
     response_asks_to_close,
@@ -645,13 +645,16 @@ async fn pump<S, B>(
                 break false;
             }
             Some(Ok(frame)) => match frame.into_data() {
-                Ok(data) => {
+                Ok(mut data) => {
                     sent += data.len() as u64;
                     if matches!(framing, ResponseFraming::Length(length) if sent > length) {
                         break false;
                     }
-                    super::exchange::write_piece(&connection, data, framing);
-                    gate.pass(&connection).await;
+                    while !data.is_empty() {
+                        let piece = data.split_to(data.len().min(PIECE));
+                        super::exchange::write_piece(&connection, piece, framing);
+                        gate.pass(&connection).await;
+                    }
                 }
                 Err(frame) => trailers = frame.into_trailers().ok(),
             },

@@ -21,7 +21,7 @@ use crate::body::{BodyError, BodySender};
 pub(super) const QUEUE_AHEAD: u64 = 256 * 1024;
 
 /// A long answer from memory is queued in pieces of this size.
-const PIECE: usize = 64 * 1024;
+pub(super) const PIECE: usize = 64 * 1024;
 
 pub(super) struct Exchange {
     pub(super) method: Method,

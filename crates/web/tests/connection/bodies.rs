@@ -269,3 +269,15 @@ fn a_region_of_a_file_is_sent_and_one_that_shrank_ends_the_connection() {
         }
     }
 }
+
+#[test]
+fn a_long_frame_of_a_stream_is_queued_in_pieces() {
+    let frames = Frames::default();
+    // The hard limit of a connection is less.
+    frames.push(Frame::data(Bytes::from(vec![b'x'; 20 * 1024 * 1024])));
+    frames.end();
+    let client = Client::new(site_of(move || Response::new(frames.clone())));
+    client.send(get("/"));
+    assert!(client.received().ends_with("\r\n0\r\n\r\n"));
+    assert!(!client.is_closed());
+}
