@@ -366,13 +366,33 @@ where
             }
         }
         exchange.fill(transport);
+        self.attend_reader(transport);
+    }
+
+    /// Attends to a body that is read by somebody else than the handler and its answer, once the
+    /// tasks of these have ended.
+    fn attend_reader(&mut self, transport: &Transport) {
+        let State::Exchange(exchange) = &mut self.state else {
+            return;
+        };
+        if matches!(exchange.source, Source::Stream) || !exchange.may_have_reader() {
+            return;
+        }
+        let connection = transport.connection();
+        let body = exchange.watch_body();
+        let attend = poll_fn(move |cx| {
+            attend_body::<S, B>(&connection, body.as_ref(), cx);
+            Poll::Pending
+        });
+        exchange.task = Some(transport.reactor().spawn(Box::pin(attend)));
     }
 
     /// The answer is complete, and so is the request, or nobody will read the rest of it.
     fn exchange_done(&mut self, transport: &mut Transport) {
-        let State::Exchange(exchange) = std::mem::replace(&mut self.state, State::Head) else {
+        let State::Exchange(mut exchange) = std::mem::replace(&mut self.state, State::Head) else {
             return;
         };
+        exchange.end_task();
         self.log(transport, &exchange, exchange.status.as_u16());
         if !exchange.keep_alive {
             self.close(transport, exchange.body_is_complete());
@@ -497,8 +517,8 @@ where
         if let State::Exchange(exchange) = &mut self.state {
             exchange.source = Source::Done;
             exchange.sent = sent;
-            exchange.task = None;
         }
+        self.attend_reader(transport);
         self.advance(transport, &[]);
     }
 

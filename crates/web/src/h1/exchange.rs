@@ -32,7 +32,7 @@ pub(super) struct Exchange {
     /// Bytes of content that were queued.
     pub(super) sent: u64,
     pub(super) log: Option<Box<Entry>>,
-    /// The handler, or the stream of its answer.
+    /// The handler, the stream of its answer, or who attends to the reader of the body.
     pub(super) task: Option<Task>,
     pub(super) source: Source,
     /// Holds back the stream of the answer.
@@ -222,6 +222,11 @@ impl Exchange {
         }
     }
 
+    /// Whether somebody may still read what is to come of the body.
+    pub(super) fn may_have_reader(&self) -> bool {
+        !self.body_is_complete() && !self.body_is_dropped()
+    }
+
     fn body_is_dropped(&self) -> bool {
         self.sender.as_ref().is_none_or(BodySender::is_dropped)
     }
@@ -251,11 +256,15 @@ impl Exchange {
         }
     }
 
-    /// The peer is gone: the handler is dropped, and whoever reads the body is told.
-    pub(super) fn cancel(&mut self) {
+    pub(super) fn end_task(&mut self) {
         if let Some(task) = self.task.take() {
             task.cancel();
         }
+    }
+
+    /// The peer is gone: the handler is dropped, and whoever reads the body is told.
+    pub(super) fn cancel(&mut self) {
+        self.end_task();
         if !self.body_is_complete() {
             self.finish_body(Err(BodyError::Disconnected));
         }

@@ -281,3 +281,25 @@ fn a_long_frame_of_a_stream_is_queued_in_pieces() {
     assert!(client.received().ends_with("\r\n0\r\n\r\n"));
     assert!(!client.is_closed());
 }
+
+#[test]
+fn a_body_may_be_read_after_the_answer() {
+    let reactor = MemoryReactor::new();
+    let read = Rc::new(std::cell::Cell::new(0));
+    let (spawner, count) = (reactor.clone(), Rc::clone(&read));
+    let site = Rc::new(Site::new(handler_fn(move |request: Request<Body>| {
+        let count = Rc::clone(&count);
+        spawner.spawn(Box::pin(async move {
+            let body = request.into_body().collect().await.unwrap();
+            count.set(body.len());
+        }));
+        Response::new(Body::from("accepted"))
+    })));
+    let client = Client::on(reactor, site);
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 300000\r\n\r\n");
+    assert!(client.received().ends_with("accepted"));
+    client.send(vec![b'x'; 300_000]);
+    assert_eq!(read.get(), 300_000);
+    client.send(get("/after"));
+    assert!(client.received().ends_with("accepted"));
+}
