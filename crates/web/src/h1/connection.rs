@@ -561,6 +561,10 @@ where
             }
             if !exchange.is_answered() {
                 exchange.cancel();
+                if exchange.is_begun() {
+                    // What is missing must be seen to be missing.
+                    transport.abort_connection();
+                }
                 if let State::Exchange(exchange) = std::mem::replace(&mut self.state, State::Head) {
                     self.log(transport, &exchange, CLIENT_CLOSED);
                 }

@@ -105,3 +105,25 @@ fn an_answer_is_sent_to_its_end_though_the_peer_reads_slowly_and_goes_on_sending
     client.advance(Duration::from_secs(4));
     assert!(client.lost().is_some());
 }
+
+#[test]
+fn an_answer_that_ends_with_the_connection_is_never_cut_short_quietly() {
+    let frames = Frames::default();
+    let given = frames.clone();
+    let client = Client::new(Rc::new(Site::new(handler_fn(move |_: Request<Body>| {
+        Response::new(given.clone())
+    }))));
+    client.send("GET / HTTP/1.0\r\n\r\n");
+    frames.data("half");
+    client.reactor.run();
+    assert!(client.received().ends_with("half"));
+    client
+        .connection
+        .act(ropewalk_core::Transport::lose_write_connection);
+    client.reactor.run();
+    let reason = client.lost().unwrap();
+    assert!(
+        reason.check::<ropewalk_core::ConnectionLost>().is_some(),
+        "{reason}"
+    );
+}
