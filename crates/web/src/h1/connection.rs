@@ -316,6 +316,10 @@ where
         let State::Exchange(exchange) = &mut self.state else {
             return;
         };
+        if parts.status.is_informational() {
+            tracing::error!(status = %parts.status, "a handler's answer is no final one");
+            return self.refuse(transport, HANDLER_FAILED);
+        }
         let segments = into_segments(body);
         let length = match &segments {
             Ok(segments) => Some(segments.iter().map(Segment::len).sum()),

@@ -1,3 +1,8 @@
+use std::rc::Rc;
+
+use http::{Request, Response};
+use ropewalk_web::{Body, Site, handler_fn};
+
 use super::rig::*;
 
 #[test]
@@ -115,4 +120,17 @@ fn the_date_is_that_of_the_reactor_and_moves_with_it() {
             .received()
             .contains("\r\ndate: Thu, 01 Jan 2026 00:00:02 GMT\r\n")
     );
+}
+
+#[test]
+fn an_interim_status_is_no_answer() {
+    for status in [100, 101, 103] {
+        let client = Client::new(Rc::new(Site::new(handler_fn(move |_: Request<Body>| {
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = http::StatusCode::from_u16(status).unwrap();
+            response
+        }))));
+        client.send(get("/"));
+        assert_eq!(statuses(&client.received()), ["500"]);
+    }
 }
