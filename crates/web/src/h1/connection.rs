@@ -340,8 +340,11 @@ where
             }
         };
         exchange.status = parts.status;
+        // What follows belongs to a tunnel that there is not (RFC 9110, section 9.3.6).
+        let is_tunnel = exchange.method == Method::CONNECT && parts.status.is_success();
         exchange.keep_alive &= !self.draining
             && framing != ResponseFraming::UntilClose
+            && !is_tunnel
             && !response_asks_to_close(&parts.headers)
             && exchange.may_skip_body(SKIP_AT_MOST);
         let head = ResponseHead {

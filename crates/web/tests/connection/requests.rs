@@ -134,3 +134,13 @@ fn an_interim_status_is_no_answer() {
         assert_eq!(statuses(&client.received()), ["500"]);
     }
 }
+
+#[test]
+fn what_follows_a_connect_that_was_answered_with_success_is_no_request() {
+    let client = Client::new(mirror());
+    client.send("CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n".to_owned() + &get("/"));
+    let seen = client.received();
+    assert_eq!(statuses(&seen), ["200"]);
+    assert!(seen.contains("connection: close\r\n"), "{seen}");
+    assert!(client.is_closed());
+}
