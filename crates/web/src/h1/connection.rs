@@ -137,7 +137,7 @@ where
                 State::Lingering => return input.len(),
                 // Nobody reads what is left of the body, and nothing follows it.
                 State::Exchange(exchange) if exchange.is_given_up() => {
-                    self.exchange_done(transport);
+                    self.exchange_done(transport, false);
                 }
                 State::Exchange(exchange) => match exchange.feed(&input[at..]) {
                     Feed::More(consumed) => {
@@ -149,7 +149,7 @@ where
                         if !exchange.is_answered() {
                             return at;
                         }
-                        self.exchange_done(transport);
+                        self.exchange_done(transport, at == input.len());
                     }
                     Feed::Refused(error) => {
                         self.refuse(transport, error);
@@ -395,20 +395,21 @@ where
     }
 
     /// The answer is complete, and so is the request, or nobody will read the rest of it.
-    fn exchange_done(&mut self, transport: &mut Transport) {
+    /// `heard_all` says whether nothing more has come.
+    fn exchange_done(&mut self, transport: &mut Transport, heard_all: bool) {
         let State::Exchange(mut exchange) = std::mem::replace(&mut self.state, State::Head) else {
             return;
         };
         exchange.end_task();
         self.log(transport, &exchange, exchange.status.as_u16());
         if !exchange.keep_alive {
-            self.close(transport, exchange.body_is_complete());
+            self.close(transport, heard_all);
         }
     }
 
     /// Nothing more will be answered. If the peer may still be sending, it is heard out.
     fn close(&mut self, transport: &mut Transport, heard_all: bool) {
-        if heard_all && self.waiting.is_none() {
+        if heard_all {
             return transport.lose_connection();
         }
         self.state = State::Lingering;
@@ -424,7 +425,7 @@ where
             State::Exchange(exchange) if exchange.is_answered() => {
                 // The answer was given, without the body.
                 exchange.keep_alive = false;
-                return self.exchange_done(transport);
+                return self.exchange_done(transport, false);
             }
             State::Exchange(exchange) if exchange.is_begun() => {
                 // Half an answer cannot be taken back.

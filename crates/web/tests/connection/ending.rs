@@ -127,3 +127,26 @@ fn an_answer_that_ends_with_the_connection_is_never_cut_short_quietly() {
         "{reason}"
     );
 }
+
+#[test]
+fn who_goes_on_sending_after_the_last_request_is_heard_out() {
+    let close = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".to_owned();
+    let chunked = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned();
+    for script in [close + &get("/"), chunked + "no chunk"] {
+        // (A service that does not read the body, and does not drop it either.)
+        let kept = Rc::new(std::cell::RefCell::new(Vec::new()));
+        let keep = Rc::clone(&kept);
+        let client = Client::new(Rc::new(Site::new(handler_fn(
+            move |request: Request<Body>| {
+                keep.borrow_mut().push(request);
+                Response::new(Body::empty())
+            },
+        ))));
+        client.send(&script);
+        assert_eq!(statuses(&client.received()), ["200"]);
+        assert!(client.is_closed());
+        assert!(client.lost().is_none(), "{script}");
+        client.advance(Duration::from_secs(2));
+        assert!(client.lost().is_some());
+    }
+}
