@@ -467,6 +467,11 @@ where
         self.close(transport, false);
     }
 
+    fn head_has_begun(&self) -> bool {
+        let waiting = self.waiting.as_ref();
+        waiting.is_some_and(|waiting| waiting.scan.has_begun(waiting.bytes.len()))
+    }
+
     /// What is waited for now decides how long, and whether more is read.
     fn set_pace(&mut self, transport: &mut Transport, moved: bool) {
         if transport.is_closing() {
@@ -477,7 +482,7 @@ where
             .as_ref()
             .map_or(0, |waiting| waiting.bytes.len());
         let (awaited, full) = match &self.state {
-            State::Head if waiting == 0 => (Awaited::Request, false),
+            State::Head if !self.head_has_begun() => (Awaited::Request, false),
             State::Head if transport.is_write_paused() => (Awaited::Nothing, true),
             State::Head => (Awaited::Head, false),
             State::Exchange(exchange) => {
@@ -591,7 +596,7 @@ where
 
     fn timeout_connection(&mut self, transport: &mut Transport) {
         match &self.state {
-            State::Head if self.waiting.is_some() => self.refuse(transport, HEAD_TOO_SLOW),
+            State::Head if self.head_has_begun() => self.refuse(transport, HEAD_TOO_SLOW),
             // Nobody can be idle who still takes an answer.
             State::Head if transport.unsent() > 0 => {
                 transport.set_timeout(Some(self.site.limits.idle_timeout));
@@ -607,8 +612,9 @@ where
 
     fn drain(&mut self, transport: &mut Transport) {
         self.draining = true;
+        let head_has_begun = self.head_has_begun();
         match &mut self.state {
-            State::Head if self.waiting.is_none() => transport.lose_connection(),
+            State::Head if !head_has_begun => transport.lose_connection(),
             State::Exchange(exchange) => exchange.keep_alive = false,
             // A request whose head is under way is answered; then the connection closes.
             State::Head | State::Lingering => {}

@@ -86,6 +86,11 @@ impl HeadScan {
         self.fields
     }
 
+    /// Whether of `length` bytes any belongs to a head: empty lines before it do not.
+    pub(super) fn has_begun(&self, length: usize) -> bool {
+        self.head_start < length
+    }
+
     fn too_long(&self) -> RequestError {
         if self.block_start.is_none() {
             REQUEST_LINE_TOO_LONG

@@ -144,3 +144,15 @@ fn what_follows_a_connect_that_was_answered_with_success_is_no_request() {
     assert!(seen.contains("connection: close\r\n"), "{seen}");
     assert!(client.is_closed());
 }
+
+#[test]
+fn an_empty_line_after_a_request_is_no_beginning_of_one() {
+    let client = Client::new(mirror());
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi\r\n");
+    assert_eq!(statuses(&client.received()), ["200"]);
+    client.advance(std::time::Duration::from_secs(30));
+    assert_eq!(client.received(), "");
+    assert!(!client.is_closed());
+    client.send(get("/"));
+    assert_eq!(statuses(&client.received()), ["200"]);
+}
