@@ -358,29 +358,36 @@ impl Received {
             incoming.chunks.clear();
             incoming.end = Some(Err(BodyError::TooLarge { limit }));
         }
+        let mut watcher = None;
         if !incoming.wanted {
             incoming.wanted = true;
-            wake(incoming.watcher.take());
+            watcher = incoming.watcher.take();
         }
-        if let Some(chunk) = incoming.chunks.pop_front() {
+        let mut old = None;
+        let frame = if let Some(chunk) = incoming.chunks.pop_front() {
             incoming.buffered -= chunk.len();
             incoming.taken += chunk.len() as u64;
             if incoming.chunks.is_empty() {
-                wake(incoming.watcher.take());
+                watcher = watcher.or_else(|| incoming.watcher.take());
             }
-            return Poll::Ready(Some(Ok(Frame::data(chunk))));
-        }
-        match incoming.end {
-            Some(Ok(())) => {
-                let trailers = incoming.trailers.take();
-                Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))))
+            Poll::Ready(Some(Ok(Frame::data(chunk))))
+        } else {
+            match incoming.end {
+                Some(Ok(())) => {
+                    let trailers = incoming.trailers.take();
+                    Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))))
+                }
+                Some(Err(error)) => Poll::Ready(Some(Err(error.into()))),
+                None => {
+                    old = incoming.reader.replace(cx.waker().clone());
+                    Poll::Pending
+                }
             }
-            Some(Err(error)) => Poll::Ready(Some(Err(error.into()))),
-            None => {
-                incoming.reader = Some(cx.waker().clone());
-                Poll::Pending
-            }
-        }
+        };
+        drop(incoming);
+        wake(watcher);
+        drop(old);
+        frame
     }
 }
 
@@ -390,7 +397,9 @@ impl Drop for Received {
         incoming.dropped = true;
         incoming.chunks.clear();
         incoming.buffered = 0;
-        wake(incoming.watcher.take());
+        let watcher = incoming.watcher.take();
+        drop(incoming);
+        wake(watcher);
     }
 }
 
@@ -413,7 +422,9 @@ impl BodySender {
             incoming.chunks.push_back(Bytes::copy_from_slice(data));
             incoming.buffered += data.len();
         }
-        wake(incoming.reader.take());
+        let reader = incoming.reader.take();
+        drop(incoming);
+        wake(reader);
     }
 
     /// It is complete, or will never be.
@@ -422,7 +433,9 @@ impl BodySender {
         if incoming.end.is_none() {
             incoming.end = Some(end.map(|trailers| incoming.trailers = trailers));
         }
-        wake(incoming.reader.take());
+        let reader = incoming.reader.take();
+        drop(incoming);
+        wake(reader);
     }
 
     /// Whether the peer is to be slowed down.
@@ -451,7 +464,8 @@ impl BodySender {
 
     /// Wakes `watcher` once, when the reader asks for the body, has emptied it, or drops it.
     pub(crate) fn watch(&self, watcher: &Waker) {
-        self.lock().watcher = Some(watcher.clone());
+        let old = self.lock().watcher.replace(watcher.clone());
+        drop(old);
     }
 }
 
@@ -459,6 +473,7 @@ fn lock(shared: &Mutex<Incoming>) -> MutexGuard<'_, Incoming> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// To be called without the lock: a waker may run whatever it likes.
 fn wake(waker: Option<Waker>) {
     if let Some(waker) = waker {
         waker.wake();
@@ -481,3 +496,48 @@ impl fmt::Display for BodyError {
 }
 
 impl Error for BodyError {}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    use super::*;
+
+    /// Counts the wakes at which the body was not locked.
+    struct Looker {
+        shared: Arc<Mutex<Incoming>>,
+        unlocked: AtomicUsize,
+    }
+
+    impl Wake for Looker {
+        fn wake(self: Arc<Self>) {
+            let free = self.shared.try_lock().is_ok();
+            self.unlocked
+                .fetch_add(usize::from(free), Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn whoever_is_woken_may_use_the_body_at_once() {
+        let (sender, received) = incoming(None, 100);
+        let looker = Arc::new(Looker {
+            shared: Arc::clone(&sender.shared),
+            unlocked: AtomicUsize::new(0),
+        });
+        let waker = Waker::from(Arc::clone(&looker));
+        let cx = Context::from_waker(&waker);
+
+        sender.watch(&waker);
+        assert!(received.poll_frame(&cx).is_pending()); // Asks for it, and
+        sender.push(b"data"); // wakes the reader,
+        sender.watch(&waker);
+        assert!(received.poll_frame(&cx).is_ready()); // empties it,
+        assert!(received.poll_frame(&cx).is_pending());
+        sender.finish(Ok(None)); // wakes the reader,
+        sender.watch(&waker);
+        drop(received); // and drops it.
+
+        assert_eq!(looker.unlocked.load(Ordering::Relaxed), 5);
+    }
+}
