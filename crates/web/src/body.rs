@@ -356,6 +356,7 @@ impl Received {
         if incoming.over_limit() {
             let limit = incoming.limit;
             incoming.chunks.clear();
+            incoming.buffered = 0;
             incoming.end = Some(Err(BodyError::TooLarge { limit }));
         }
         let mut watcher = None;
@@ -516,6 +517,17 @@ mod tests {
             self.unlocked
                 .fetch_add(usize::from(free), Ordering::Relaxed);
         }
+    }
+
+    #[test]
+    fn a_body_that_was_thrown_away_is_not_full() {
+        let (sender, received) = incoming(None, u64::MAX);
+        sender.push(&[0; BODY_BUFFER]);
+        assert!(sender.is_full());
+        received.lock().limit = 10;
+        let read = received.poll_frame(&Context::from_waker(Waker::noop()));
+        assert!(matches!(read, Poll::Ready(Some(Err(_)))));
+        assert!(!sender.is_full());
     }
 
     #[test]
