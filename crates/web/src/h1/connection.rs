@@ -136,7 +136,8 @@ where
             match &mut self.state {
                 State::Lingering => return input.len(),
                 // Nobody reads what is left of the body, and nothing follows it.
-                State::Exchange(exchange) if exchange.is_given_up() => {
+                State::Exchange(exchange) if exchange.is_given_up(SKIP_AT_MOST) => {
+                    exchange.keep_alive = false;
                     self.exchange_done(transport, false);
                 }
                 State::Exchange(exchange) => match exchange.feed(&input[at..]) {

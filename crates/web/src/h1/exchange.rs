@@ -187,10 +187,11 @@ impl Exchange {
         !matches!(self.source, Source::Handler)
     }
 
-    /// Whether all of the answer is queued, the connection ends with it, and nobody reads what may
-    /// still come of the request.
-    pub(super) fn is_given_up(&self) -> bool {
-        self.is_answered() && !self.keep_alive && !self.body_is_complete() && self.body_is_dropped()
+    /// Whether all of the answer is queued, nobody reads what may still come of the request, and
+    /// it is not to be skipped: the connection ends with the answer, or too much is left.
+    pub(super) fn is_given_up(&self, skip_at_most: u64) -> bool {
+        let skipped = self.keep_alive && self.may_skip_body(skip_at_most);
+        self.is_answered() && !self.body_is_complete() && self.body_is_dropped() && !skipped
     }
 
     pub(super) fn is_sending_segments(&self) -> bool {

@@ -154,6 +154,26 @@ fn an_unread_short_body_is_skipped_and_a_long_one_ends_the_connection() {
     assert!(client.lost().is_some());
 }
 
+#[test]
+fn a_body_that_is_dropped_late_is_skipped_no_further_than_any_other() {
+    let frames = Frames::default();
+    let kept = Rc::new(std::cell::RefCell::new(None));
+    let (given, keep) = (frames.clone(), Rc::clone(&kept));
+    let client = Client::new(Rc::new(Site::new(handler_fn(
+        move |request: Request<Body>| {
+            *keep.borrow_mut() = Some(request);
+            Response::new(given.clone())
+        },
+    ))));
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n");
+    assert!(!client.received().contains("connection: close"));
+    kept.take();
+    frames.end();
+    client.reactor.run();
+    assert!(client.received().ends_with("0\r\n\r\n"));
+    assert!(client.is_closed());
+}
+
 fn site_of<B>(body: impl Fn() -> Response<B> + 'static) -> Rc<dyn Factory>
 where
     B: http_body::Body<Data = Bytes> + 'static,
