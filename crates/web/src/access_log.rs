@@ -5,16 +5,20 @@
 //! nobody listens to the target nothing is gathered.
 
 use std::fmt::Write;
+use std::rc::{Rc, Weak};
 use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Version, header};
-use ropewalk_core::Address;
+use ropewalk_core::{Address, ReactorCore, Transport};
 use time::OffsetDateTime;
 use time::macros::format_description;
 
 /// What is known of a request before it is answered.
 pub(crate) struct Entry {
+    peer: Address,
+    /// For the time at the end, when there may be no transport any more.
+    reactor: Weak<dyn ReactorCore>,
     method: Method,
     target: Bytes,
     version: Version,
@@ -29,11 +33,11 @@ pub(crate) const CLIENT_CLOSED: u16 = 499;
 impl Entry {
     /// `None` when nobody listens.
     pub(crate) fn new(
+        transport: &Transport,
         method: &Method,
         target: &Bytes,
         version: Version,
         headers: &HeaderMap,
-        started: Instant,
     ) -> Option<Box<Self>> {
         if !tracing::enabled!(target: "ropewalk::access", tracing::Level::INFO) {
             return None;
@@ -43,28 +47,27 @@ impl Entry {
             value.map(Bytes::copy_from_slice)
         };
         Some(Box::new(Self {
+            peer: transport.peer(),
+            reactor: Rc::downgrade(&transport.reactor()),
             method: method.clone(),
             target: target.clone(),
             version,
             referer: field(header::REFERER),
             user_agent: field(header::USER_AGENT),
-            started,
+            started: transport.now(),
         }))
     }
 
     /// The request was answered with `status` and `bytes` of content.
-    pub(crate) fn finish(
-        &self,
-        peer: &Address,
-        status: u16,
-        bytes: u64,
-        now: Instant,
-        wall_clock: SystemTime,
-    ) {
-        let line = self.combined(peer, status, bytes, wall_clock);
+    pub(crate) fn finish(&self, status: u16, bytes: u64) {
+        let Some(reactor) = self.reactor.upgrade() else {
+            return;
+        };
+        let line = self.combined(status, bytes, reactor.wall_clock());
+        let took = reactor.now().saturating_duration_since(self.started);
         tracing::info!(
             target: "ropewalk::access",
-            peer = %peer,
+            peer = %self.peer,
             method = self.method.as_str(),
             target_uri = %escape(&self.target),
             version = ?self.version,
@@ -72,14 +75,14 @@ impl Entry {
             bytes,
             referer = self.referer.as_deref().map(escape),
             user_agent = self.user_agent.as_deref().map(escape),
-            micros = now.saturating_duration_since(self.started).as_micros() as u64,
+            micros = took.as_micros() as u64,
             "{line}"
         );
     }
 
     /// `host - - [time] "request" status bytes "referer" "agent"`.
-    fn combined(&self, peer: &Address, status: u16, bytes: u64, at: SystemTime) -> String {
-        let host = match peer.socket_addr() {
+    fn combined(&self, status: u16, bytes: u64, at: SystemTime) -> String {
+        let host = match self.peer.socket_addr() {
             Some(address) => address.ip().to_string(),
             None => "unix".to_owned(),
         };
@@ -119,7 +122,10 @@ mod tests {
 
     #[test]
     fn a_line_is_in_the_combined_format_and_a_peer_cannot_break_it() {
+        let transport = ropewalk_core::testing::StringTransport::new();
         let entry = Entry {
+            peer: Address::Tcp("192.0.2.7:4711".parse().unwrap()),
+            reactor: Rc::downgrade(&transport.reactor()),
             method: Method::GET,
             target: Bytes::from_static(b"/a\"b\n"),
             version: Version::HTTP_11,
@@ -127,10 +133,9 @@ mod tests {
             user_agent: Some(Bytes::from_static(b"x\\y\xff")),
             started: Instant::now(),
         };
-        let peer = Address::Tcp("192.0.2.7:4711".parse().unwrap());
         let at = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(971_211_336);
         assert_eq!(
-            entry.combined(&peer, 200, 2326, at),
+            entry.combined(200, 2326, at),
             "192.0.2.7 - - [10/Oct/2000:20:55:36 +0000] \"GET /a\\x22b\\x0A HTTP/1.1\" 200 2326 \
              \"-\" \"x\\x5Cy\\xFF\""
         );

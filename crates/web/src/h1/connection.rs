@@ -193,11 +193,11 @@ where
         let now = transport.now();
         let RequestHead { mut parts, .. } = head;
         let log = Entry::new(
+            transport,
             &parts.method,
             &head.target,
             parts.version,
             &parts.headers,
-            now,
         );
         let (sender, body) = match head.body {
             BodyLength::None | BodyLength::Length(0) => (None, Body::empty()),
@@ -402,7 +402,7 @@ where
             return;
         };
         exchange.end_task();
-        self.log(transport, &exchange, exchange.status.as_u16());
+        exchange.log(exchange.status.as_u16());
         if !exchange.keep_alive {
             self.close(transport, heard_all);
         }
@@ -463,7 +463,7 @@ where
             exchange.cancel();
         }
         if let State::Exchange(exchange) = std::mem::replace(&mut self.state, State::Head) {
-            self.log(transport, &exchange, error.status().as_u16());
+            exchange.log(error.status().as_u16());
         }
         self.close(transport, false);
     }
@@ -535,19 +535,6 @@ where
         self.attend_reader(transport);
         self.advance(transport, &[]);
     }
-
-    fn log(&self, transport: &Transport, exchange: &Exchange, status: u16) {
-        if let Some(log) = &exchange.log {
-            let wall = transport.reactor().wall_clock();
-            log.finish(
-                &transport.peer(),
-                status,
-                exchange.sent,
-                transport.now(),
-                wall,
-            );
-        }
-    }
 }
 
 impl<S, B> Protocol for Connection<S>
@@ -580,7 +567,7 @@ where
                     transport.abort_connection();
                 }
                 if let State::Exchange(exchange) = std::mem::replace(&mut self.state, State::Head) {
-                    self.log(transport, &exchange, CLIENT_CLOSED);
+                    exchange.log(CLIENT_CLOSED);
                 }
             }
         }
@@ -625,6 +612,10 @@ where
     fn connection_lost(&mut self, _reason: Failure) {
         if let State::Exchange(exchange) = &mut self.state {
             exchange.cancel();
+            exchange.log(match exchange.is_begun() {
+                true => exchange.status.as_u16(),
+                false => CLIENT_CLOSED,
+            });
         }
     }
 }

@@ -31,7 +31,7 @@ pub(super) struct Exchange {
     pub(super) status: StatusCode,
     /// Bytes of content that were queued.
     pub(super) sent: u64,
-    pub(super) log: Option<Box<Entry>>,
+    log: Option<Box<Entry>>,
     /// The handler, the stream of its answer, or who attends to the reader of the body.
     pub(super) task: Option<Task>,
     pub(super) source: Source,
@@ -260,6 +260,13 @@ impl Exchange {
     pub(super) fn end_task(&mut self) {
         if let Some(task) = self.task.take() {
             task.cancel();
+        }
+    }
+
+    /// It has ended, with this status or by it.
+    pub(super) fn log(&self, status: u16) {
+        if let Some(log) = &self.log {
+            log.finish(status, self.sent);
         }
     }
 

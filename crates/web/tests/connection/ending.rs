@@ -150,3 +150,53 @@ fn who_goes_on_sending_after_the_last_request_is_heard_out() {
         assert!(client.lost().is_some());
     }
 }
+
+/// Counts the lines of the access log.
+struct Lines(std::sync::Arc<std::sync::atomic::AtomicUsize>);
+
+impl tracing::Subscriber for Lines {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        metadata.target() == "ropewalk::access"
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn event(&self, _: &tracing::Event<'_>) {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+    fn enter(&self, _: &tracing::span::Id) {}
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[test]
+fn each_request_is_logged_once_however_it_ends() {
+    let lines = std::sync::Arc::<std::sync::atomic::AtomicUsize>::default();
+    let subscriber = Lines(std::sync::Arc::clone(&lines));
+    tracing::subscriber::with_default(subscriber, || {
+        let ends: [fn(&Client); 4] = [
+            |client| assert!(client.connection.lose_connection()),
+            |client| assert!(client.connection.abort_connection()),
+            |client| {
+                client.advance(Duration::from_secs(60));
+            },
+            |client| {
+                client.send("no chunk");
+            },
+        ];
+        for end in ends {
+            let client = Client::new(Rc::new(Site::new(handler_fn(|_: Request<Body>| {
+                Response::new(Frames::default())
+            }))));
+            client.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+            end(&client);
+            client.reactor.run();
+            assert_eq!(client.reactor.connections(), 0);
+            assert_eq!(lines.swap(0, std::sync::atomic::Ordering::Relaxed), 1);
+        }
+    });
+}
