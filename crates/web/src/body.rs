@@ -13,6 +13,7 @@ use http_body::{Frame, SizeHint};
 use ropewalk_core::{FileRegion, Segment};
 
 use crate::h1::RequestError;
+use crate::request_info::RequestInfo;
 
 /// A received body holds this many bytes before the peer is slowed down.
 pub(crate) const BODY_BUFFER: usize = 64 * 1024;
@@ -33,14 +34,19 @@ pub struct Body {
     kind: Kind,
 }
 
-#[derive(Default)]
 enum Kind {
-    #[default]
-    Empty,
-    Bytes(Bytes),
-    Segments(VecDeque<Segment>),
-    Received(Received),
+    /// All of it is there.
+    Segments(Segments),
+    /// That of a request, if it has one, with what is known of the request.
+    Received(RequestInfo, Option<Received>),
     Stream(Pin<Box<dyn http_body::Body<Data = Bytes, Error = BoxError> + Send>>),
+}
+
+/// Segments in order. A single one takes no allocation.
+#[derive(Default)]
+pub(crate) struct Segments {
+    first: Option<Segment>,
+    rest: VecDeque<Segment>,
 }
 
 /// Any error, as the `tower` ecosystem passes it on.
@@ -83,10 +89,9 @@ impl Body {
     #[must_use]
     pub fn len(&self) -> Option<u64> {
         match &self.kind {
-            Kind::Empty => Some(0),
-            Kind::Bytes(bytes) => Some(bytes.len() as u64),
-            Kind::Segments(segments) => Some(segments.iter().map(Segment::len).sum()),
-            Kind::Received(received) => received.lock().remaining(),
+            Kind::Segments(segments) => Some(segments.len()),
+            Kind::Received(_, None) => Some(0),
+            Kind::Received(_, Some(received)) => received.lock().remaining(),
             Kind::Stream(stream) => stream.size_hint().exact(),
         }
     }
@@ -100,7 +105,7 @@ impl Body {
     /// Sets how many bytes of a received body may come, instead of
     /// [`Limits::body`](crate::h1::Limits::body). To be called before the body is read.
     pub fn set_limit(&mut self, bytes: u64) {
-        if let Kind::Received(received) = &self.kind {
+        if let Kind::Received(_, Some(received)) = &self.kind {
             received.lock().limit = bytes;
         }
     }
@@ -125,28 +130,59 @@ impl Body {
         }
     }
 
-    pub(crate) fn received(received: Received) -> Self {
+    pub(crate) fn received(info: RequestInfo, received: Option<Received>) -> Self {
         Self {
-            kind: Kind::Received(received),
+            kind: Kind::Received(info, received),
         }
     }
 
-    /// Its segments, if all of it is there; otherwise the body again.
-    pub(crate) fn into_segments(self) -> Result<VecDeque<Segment>, Self> {
-        match self.kind {
-            Kind::Empty => Ok(VecDeque::new()),
-            Kind::Bytes(bytes) => Ok(VecDeque::from([Segment::Bytes(bytes)])),
-            Kind::Segments(segments) => Ok(segments),
-            kind => Err(Self { kind }),
+    pub(crate) fn info(&self) -> Option<&RequestInfo> {
+        match &self.kind {
+            Kind::Received(info, _) => Some(info),
+            _ => None,
         }
+    }
+
+    /// Takes its segments, if all of it is there.
+    pub(crate) fn take_segments(&mut self) -> Option<Segments> {
+        match &mut self.kind {
+            Kind::Segments(segments) => Some(std::mem::take(segments)),
+            Kind::Received(_, None) => Some(Segments::default()),
+            _ => None,
+        }
+    }
+}
+
+impl Segments {
+    /// Bytes in all.
+    pub(crate) fn len(&self) -> u64 {
+        self.first.iter().chain(&self.rest).map(Segment::len).sum()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first.is_none() && self.rest.is_empty()
+    }
+
+    pub(crate) fn pop_front(&mut self) -> Option<Segment> {
+        self.first.take().or_else(|| self.rest.pop_front())
+    }
+
+    pub(crate) fn push_front(&mut self, segment: Segment) {
+        if let Some(second) = self.first.replace(segment) {
+            self.rest.push_front(second);
+        }
+    }
+}
+
+impl Default for Kind {
+    fn default() -> Self {
+        Self::Segments(Segments::default())
     }
 }
 
 impl From<Bytes> for Body {
     fn from(bytes: Bytes) -> Self {
-        Self {
-            kind: Kind::Bytes(bytes),
-        }
+        Segment::Bytes(bytes).into()
     }
 }
 
@@ -170,14 +206,24 @@ impl From<Vec<u8>> for Body {
 
 impl From<FileRegion> for Body {
     fn from(region: FileRegion) -> Self {
-        vec![Segment::File(region)].into()
+        Segment::File(region).into()
+    }
+}
+
+impl From<Segment> for Body {
+    fn from(segment: Segment) -> Self {
+        let (first, rest) = (Some(segment), VecDeque::new());
+        Self {
+            kind: Kind::Segments(Segments { first, rest }),
+        }
     }
 }
 
 impl From<Vec<Segment>> for Body {
     fn from(segments: Vec<Segment>) -> Self {
+        let (first, rest) = (None, segments.into());
         Self {
-            kind: Kind::Segments(segments.into()),
+            kind: Kind::Segments(Segments { first, rest }),
         }
     }
 }
@@ -197,17 +243,11 @@ impl http_body::Body for Body {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match &mut self.kind {
-            Kind::Empty => Poll::Ready(None),
-            Kind::Bytes(bytes) => {
-                let bytes = std::mem::take(bytes);
-                self.kind = Kind::Empty;
-                let frame = (!bytes.is_empty()).then(|| Ok(Frame::data(bytes)));
-                Poll::Ready(frame)
-            }
             Kind::Segments(segments) => Poll::Ready(
                 next_segment(segments).map(|read| read.map(Frame::data).map_err(Into::into)),
             ),
-            Kind::Received(received) => received.poll_frame(cx),
+            Kind::Received(_, None) => Poll::Ready(None),
+            Kind::Received(_, Some(received)) => received.poll_frame(cx),
             Kind::Stream(stream) => stream.as_mut().poll_frame(cx),
         }
     }
@@ -223,21 +263,22 @@ impl http_body::Body for Body {
     fn is_end_stream(&self) -> bool {
         match &self.kind {
             Kind::Stream(stream) => stream.is_end_stream(),
-            Kind::Received(received) => received.lock().is_finished(),
+            Kind::Received(_, Some(received)) => received.lock().is_finished(),
             _ => self.is_empty(),
         }
     }
 }
 
 /// For those who read a body of segments as a stream: a region of a file is read in pieces.
-fn next_segment(segments: &mut VecDeque<Segment>) -> Option<std::io::Result<Bytes>> {
+fn next_segment(segments: &mut Segments) -> Option<std::io::Result<Bytes>> {
     use std::os::unix::fs::FileExt;
-    match segments.pop_front()? {
+    let next = std::iter::from_fn(|| segments.pop_front()).find(|segment| !segment.is_empty())?;
+    match next {
         Segment::Bytes(bytes) => Some(Ok(bytes)),
         Segment::File(mut region) => {
             let mut piece = vec![0; region.len.min(BODY_BUFFER as u64) as usize];
             if let Err(error) = region.file.read_exact_at(&mut piece, region.offset) {
-                segments.clear();
+                *segments = Segments::default();
                 return Some(Err(error));
             }
             region.offset += piece.len() as u64;

@@ -22,8 +22,10 @@ mod body;
 mod date;
 pub mod files;
 pub mod h1;
+mod request_info;
 mod site;
 
 pub use body::{Body, BodyError, BoxError};
 pub use files::FileService;
-pub use site::{HandlerFn, RequestInfo, Site, handler_fn};
+pub use request_info::RequestInfo;
+pub use site::{HandlerFn, Site, handler_fn};

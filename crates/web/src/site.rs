@@ -1,22 +1,16 @@
 //! A web server: a factory of HTTP connections over a service.
 
-use std::cell::RefCell;
 use std::future::{Ready, ready};
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Instant;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{Request, Response};
-use ropewalk_core::{Address, ConnectionLimits, Factory, Protocol, Transport};
+use ropewalk_core::{Address, ConnectionLimits, Factory, Protocol};
 use tower_service::Service;
 
 use crate::body::{Body, BoxError};
-use crate::date::DateCache;
-use crate::h1::{
-    Connection, HeadScan, Limits, RequestError, RequestHead, ResponseHead, encode_response_head,
-    parse_request_head,
-};
+use crate::h1::{Connection, Limits, Shared};
 
 /// Serves HTTP with a [`tower_service::Service`], a clone of it for each request.
 ///
@@ -42,39 +36,6 @@ pub struct Site<S> {
     shared: Rc<Shared<S>>,
 }
 
-/// What all connections of a site share.
-pub(crate) struct Shared<S> {
-    pub(crate) service: S,
-    pub(crate) limits: Limits,
-    date: DateCache,
-    /// Where heads are copied to.
-    heads: RefCell<BytesMut>,
-}
-
-/// Where a request came from, and when: found in its [extensions](Request::extensions).
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct RequestInfo {
-    /// The address of the peer.
-    pub peer: Address,
-    /// The address that it connected to.
-    pub host: Address,
-    /// The time of the loop when its head was complete.
-    pub received_at: Instant,
-}
-
-impl RequestInfo {
-    /// For tests, and for those who call a service themselves.
-    #[must_use]
-    pub fn new(peer: Address, host: Address, received_at: Instant) -> Self {
-        Self {
-            peer,
-            host,
-            received_at,
-        }
-    }
-}
-
 impl<S> Site<S> {
     /// A site with the default [`Limits`].
     #[must_use]
@@ -86,12 +47,7 @@ impl<S> Site<S> {
     #[must_use]
     pub fn with_limits(service: S, limits: Limits) -> Self {
         Self {
-            shared: Rc::new(Shared {
-                service,
-                limits,
-                date: DateCache::default(),
-                heads: RefCell::default(),
-            }),
+            shared: Rc::new(Shared::new(service, limits)),
         }
     }
 }
@@ -113,27 +69,6 @@ where
             write_stall: self.shared.limits.write_stall,
             ..ConnectionLimits::default()
         }
-    }
-}
-
-impl<S> Shared<S> {
-    /// See [`parse_request_head`].
-    pub(crate) fn parse_head(
-        &self,
-        input: &[u8],
-        scan: &mut HeadScan,
-    ) -> Result<Option<(RequestHead, usize)>, RequestError> {
-        parse_request_head(input, &self.limits, scan, &mut self.heads.borrow_mut())
-    }
-
-    /// Writes a head, with the date of now.
-    pub(crate) fn write_head(&self, transport: &mut Transport, head: ResponseHead<'_>) {
-        let wall_clock = || transport.reactor().wall_clock();
-        let now = transport.now();
-        self.date.refresh(now, wall_clock);
-        self.date.with(|date| {
-            transport.write_with(|out| encode_response_head(out, &ResponseHead { date, ..head }));
-        });
     }
 }
 

@@ -230,9 +230,9 @@ impl fmt::Debug for FileService {
     }
 }
 
-/// Reads the time of the loop from the [`RequestInfo`] in the extensions of the request; without
-/// it, each answer looks at the file.
-impl<B> tower_service::Service<Request<B>> for FileService {
+/// Reads the time of the loop from the [`RequestInfo`] of the request; without it, each answer
+/// looks at the file.
+impl<B: 'static> tower_service::Service<Request<B>> for FileService {
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = Ready<Result<Response<Body>, Infallible>>;
@@ -242,8 +242,8 @@ impl<B> tower_service::Service<Request<B>> for FileService {
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let info = request.extensions().get::<RequestInfo>();
-        ready(Ok(self.answer(&request, info.map(|info| info.received_at))))
+        let now = RequestInfo::of(&request).map(|info| info.received_at);
+        ready(Ok(self.answer(&request, now)))
     }
 }
 

@@ -6,7 +6,6 @@
 //! no task. When the peer goes away, its handler is dropped.
 
 use std::any::Any;
-use std::collections::VecDeque;
 use std::future::{Future, Ready, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -15,17 +14,19 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
-use ropewalk_core::{Failure, Protocol, Segment, Task, Transport};
+use ropewalk_core::{Failure, Protocol, Task, Transport};
 use tower_service::Service;
 
-use super::exchange::{Exchange, Feed, Gate, PIECE, QUEUE_AHEAD, Source};
+use super::exchange::{Exchange, Feed, Source};
+use super::shared::Shared;
+use super::stream::{Gate, QUEUE_AHEAD, write_stream};
 use super::{
     BodyLength, HeadScan, RequestError, RequestHead, ResponseFraming, ResponseHead,
     response_asks_to_close,
 };
 use crate::access_log::{CLIENT_CLOSED, Entry};
-use crate::body::{BODY_BUFFER, Body, BodyError, BoxError, incoming};
-use crate::site::{RequestInfo, Shared};
+use crate::body::{BODY_BUFFER, Body, BodyError, BoxError, Segments, incoming};
+use crate::request_info::RequestInfo;
 
 /// How long a peer that was refused may go on sending before the connection is closed. (Closing at
 /// once would reset the connection, and might take the answer away from the peer: RFC 9112, 9.6.)
@@ -43,6 +44,8 @@ pub(crate) struct Connection<S> {
     awaited: Awaited,
     requests: u64,
     draining: bool,
+    /// The peer will send no more. What it has sent is served.
+    read_closed: bool,
 }
 
 /// What the peer is to send within a time.
@@ -95,6 +98,7 @@ where
             awaited: Awaited::Request,
             requests: 0,
             draining: false,
+            read_closed: false,
         }
     }
 
@@ -123,6 +127,10 @@ where
             self.waiting = Some(Box::new(Waiting { bytes, scan }));
         }
         self.set_pace(transport, consumed > 0 || fresh && !data.is_empty());
+        let served = matches!(self.state, State::Head) && !transport.is_write_paused();
+        if self.read_closed && served {
+            transport.lose_connection();
+        }
     }
 
     /// How much of `input` could be worked on.
@@ -162,7 +170,9 @@ where
                     if rest.is_empty() {
                         return at;
                     }
-                    if begun == self.site.limits.pipelined || transport.unsent() > QUEUE_AHEAD {
+                    if begun == self.site.limits.pipelined.max(1)
+                        || transport.unsent() > QUEUE_AHEAD
+                    {
                         // Others want their turn, or the peer is to read first.
                         transport.await_drain();
                         return at;
@@ -191,7 +201,7 @@ where
             && !self.draining
             && self.requests < self.site.limits.requests_per_connection;
         let now = transport.now();
-        let RequestHead { mut parts, .. } = head;
+        let RequestHead { parts, .. } = head;
         let log = Entry::new(
             transport,
             &parts.method,
@@ -199,23 +209,20 @@ where
             parts.version,
             &parts.headers,
         );
-        let (sender, body) = match head.body {
-            BodyLength::None | BodyLength::Length(0) => (None, Body::empty()),
+        let (sender, received) = match head.body {
+            BodyLength::None | BodyLength::Length(0) => (None, None),
             length => {
                 let declared = match length {
                     BodyLength::Length(length) => Some(length),
                     _ => None,
                 };
                 let (sender, received) = incoming(declared, self.site.limits.body);
-                (Some(sender), Body::received(received))
+                (Some(sender), Some(received))
             }
         };
-        parts.extensions.insert(RequestInfo {
-            peer: transport.peer(),
-            host: transport.host().clone(),
-            received_at: now,
-        });
-        let mut exchange = Box::new(Exchange::new(
+        let info = RequestInfo::new(transport.peer(), transport.host().clone(), now);
+        let body = Body::received(info, received);
+        let mut exchange = self.site.place(Exchange::new(
             parts.method.clone(),
             parts.version,
             keep_alive,
@@ -284,8 +291,9 @@ where
                 result
             })
             .await;
-            unanswered.done();
+            // What it drops may panic, too.
             drop(future);
+            unanswered.done();
             connection.with(move |http: &mut Self, transport| {
                 http.answered(transport, result);
                 http.advance(transport, &[]);
@@ -302,8 +310,10 @@ where
                 match failure.check::<BodyError>() {
                     Some(BodyError::TooLarge { .. }) => self.refuse(transport, TOO_LARGE),
                     Some(BodyError::Malformed(error)) => self.refuse(transport, *error),
-                    Some(BodyError::Disconnected) => transport.lose_connection(),
-                    None => {
+                    Some(BodyError::Disconnected) if self.lacks_body() => {
+                        transport.lose_connection();
+                    }
+                    _ => {
                         tracing::error!(%failure, "a handler failed");
                         self.refuse(transport, HANDLER_FAILED);
                     }
@@ -312,8 +322,13 @@ where
         }
     }
 
+    /// Whether some of the request's body has not come.
+    fn lacks_body(&self) -> bool {
+        matches!(&self.state, State::Exchange(exchange) if !exchange.body_is_complete())
+    }
+
     fn respond(&mut self, transport: &mut Transport, response: Response<B>) {
-        let (parts, body) = response.into_parts();
+        let (parts, mut body) = response.into_parts();
         let State::Exchange(exchange) = &mut self.state else {
             return;
         };
@@ -321,10 +336,10 @@ where
             tracing::error!(status = %parts.status, "a handler's answer is no final one");
             return self.refuse(transport, HANDLER_FAILED);
         }
-        let segments = into_segments(body);
+        let segments = take_segments(&mut body);
         let length = match &segments {
-            Ok(segments) => Some(segments.iter().map(Segment::len).sum()),
-            Err(body) => body.size_hint().exact(),
+            Some(segments) => Some(segments.len()),
+            None => body.size_hint().exact(),
         };
         let framing = ResponseFraming::choose(
             &exchange.method,
@@ -358,23 +373,38 @@ where
         };
         self.site.write_head(transport, head);
         exchange.give_up_body();
-        if !framing.sends_body() {
-            exchange.source = Source::Done;
-        } else {
-            match segments {
-                Ok(segments) => exchange.source = Source::Segments(segments),
-                Err(body) => {
-                    let gate = Rc::new(Gate::default());
-                    exchange.gate = Some(Rc::clone(&gate));
-                    exchange.source = Source::Stream;
-                    let watched = exchange.watch_body();
-                    let pump = pump::<S, B>(transport.connection(), body, framing, gate, watched);
-                    exchange.task = Some(transport.reactor().spawn(Box::pin(pump)));
-                }
+        exchange.source = match segments {
+            _ if !framing.sends_body() => Source::Done,
+            Some(segments) => Source::Segments(segments),
+            None => {
+                exchange.task = Some(Self::spawn_stream(transport, exchange, body, framing));
+                Source::Stream
             }
-        }
+        };
         exchange.fill(transport);
         self.attend_reader(transport);
+    }
+
+    /// Writes an answer that comes piece by piece. Its end comes back as a call.
+    fn spawn_stream(
+        transport: &Transport,
+        exchange: &mut Exchange,
+        body: B,
+        framing: ResponseFraming,
+    ) -> Task {
+        let connection = transport.connection();
+        let watched = exchange.watch_body();
+        let gate = Rc::new(Gate::default());
+        exchange.gate = Some(Rc::clone(&gate));
+        let unfinished = AbortUnlessDone::new(connection.clone());
+        transport.reactor().spawn(Box::pin(async move {
+            let waits = |cx: &Context<'_>| attend_body::<S, B>(&connection, watched.as_ref(), cx);
+            let (sent, complete) = write_stream(&connection, body, framing, &gate, waits).await;
+            unfinished.done();
+            connection.with(move |http: &mut Self, transport| {
+                http.streamed(transport, sent, complete);
+            });
+        }))
     }
 
     /// Attends to a body that is read by somebody else than the handler and its answer, once the
@@ -403,7 +433,9 @@ where
         };
         exchange.end_task();
         exchange.log(exchange.status.as_u16());
-        if !exchange.keep_alive {
+        let keep_alive = exchange.keep_alive;
+        self.site.put_back(exchange);
+        if !keep_alive {
             self.close(transport, heard_all);
         }
     }
@@ -554,21 +586,22 @@ where
     }
 
     fn read_closed(&mut self, transport: &mut Transport) {
-        if let State::Exchange(exchange) = &mut self.state {
-            if exchange.is_sending_segments() && exchange.body_is_complete() {
-                // It waits for the rest of an answer that needs no handler any more.
-                exchange.keep_alive = false;
-                return;
+        self.read_closed = true;
+        let State::Exchange(exchange) = &mut self.state else {
+            return self.advance(transport, &[]);
+        };
+        if exchange.is_sending_segments() && exchange.body_is_complete() {
+            // It waits for the rest of an answer that needs no handler any more.
+            return;
+        }
+        if !exchange.is_answered() {
+            exchange.cancel();
+            if exchange.is_begun() {
+                // What is missing must be seen to be missing.
+                transport.abort_connection();
             }
-            if !exchange.is_answered() {
-                exchange.cancel();
-                if exchange.is_begun() {
-                    // What is missing must be seen to be missing.
-                    transport.abort_connection();
-                }
-                if let State::Exchange(exchange) = std::mem::replace(&mut self.state, State::Head) {
-                    exchange.log(CLIENT_CLOSED);
-                }
+            if let State::Exchange(exchange) = std::mem::replace(&mut self.state, State::Head) {
+                exchange.log(CLIENT_CLOSED);
             }
         }
         transport.lose_connection();
@@ -641,95 +674,10 @@ fn attend_body<S, B>(
     }
 }
 
-/// Writes a streamed answer as it comes, at the pace of the peer.
-async fn pump<S, B>(
-    connection: ropewalk_core::Connection,
-    body: B,
-    framing: ResponseFraming,
-    gate: Rc<Gate>,
-    watched: Option<crate::body::BodySender>,
-) where
-    S: Service<Request<Body>, Response = Response<B>> + Clone + 'static,
-    S::Future: 'static,
-    S::Error: Into<BoxError> + 'static,
-    B: http_body::Body<Data = Bytes> + 'static,
-    B::Error: Into<BoxError>,
-{
-    let unfinished = AbortUnlessDone::new(connection.clone());
-    let mut body = Box::pin(body);
-    let mut sent = 0;
-    let mut trailers = None;
-    let complete = loop {
-        let frame = poll_fn(|cx| {
-            let frame = body.as_mut().poll_frame(cx);
-            if frame.is_pending() {
-                attend_body::<S, B>(&connection, watched.as_ref(), cx);
-            }
-            frame
-        });
-        match frame.await {
-            None => break true,
-            Some(Err(error)) => {
-                let failure = Failure::new(error);
-                tracing::error!(%failure, "an answer broke off");
-                break false;
-            }
-            Some(Ok(frame)) => match frame.into_data() {
-                Ok(mut data) => {
-                    sent += data.len() as u64;
-                    if matches!(framing, ResponseFraming::Length(length) if sent > length) {
-                        break false;
-                    }
-                    while !data.is_empty() {
-                        let piece = data.split_to(data.len().min(PIECE));
-                        super::exchange::write_piece(&connection, piece, framing);
-                        gate.pass(&connection).await;
-                    }
-                }
-                Err(frame) => trailers = frame.into_trailers().ok(),
-            },
-        }
-    };
-    let complete = complete
-        && match framing {
-            ResponseFraming::Length(length) => sent == length,
-            _ => true,
-        };
-    if !complete {
-        tracing::error!(
-            sent,
-            ?framing,
-            "an answer is not as long as it was said to be"
-        );
-    }
-    if complete && framing == ResponseFraming::Chunked {
-        connection.act(|transport| {
-            transport.write_with(|out| super::encode_trailers(out, trailers.as_ref()))
-        });
-    }
-    unfinished.done();
-    connection.with(move |http: &mut Connection<S>, transport| {
-        http.streamed(transport, sent, complete);
-    });
-}
-
-/// The segments of a body of ours, if all of it is there.
-fn into_segments<B: http_body::Body + 'static>(body: B) -> Result<VecDeque<Segment>, B> {
-    let mut body = Some(body);
-    let any: &mut dyn Any = &mut body;
-    let Some(ours) = any.downcast_mut::<Option<Body>>() else {
-        return body
-            .ok_or_else(|| unreachable!("the body was not taken"))
-            .and_then(Err);
-    };
-    match ours.take().unwrap_or_default().into_segments() {
-        Ok(segments) => Ok(segments),
-        Err(stream) => {
-            *ours = Some(stream);
-            body.ok_or_else(|| unreachable!("the body was put back"))
-                .and_then(Err)
-        }
-    }
+/// Takes the segments of a body of ours, if all of it is there.
+fn take_segments<B: 'static>(body: &mut B) -> Option<Segments> {
+    let any: &mut dyn Any = body;
+    any.downcast_mut::<Body>()?.take_segments()
 }
 
 /// Aborts the connection when a task ends, by a panic, before it has done its work.

@@ -1,27 +1,14 @@
 //! One request and its answer, while both are under way.
 
-use std::cell::Cell;
-use std::collections::VecDeque;
-use std::future::poll_fn;
-use std::num::NonZeroUsize;
-use std::task::{Poll, Waker};
+use std::rc::Rc;
 
-use bytes::Bytes;
 use http::{Method, StatusCode, Version};
 use ropewalk_core::{Segment, Task, Transport};
 
-use super::{
-    BodyLength, ChunkedDecoder, Event, RequestError, ResponseFraming, encode_chunk_end,
-    encode_chunk_header,
-};
+use super::stream::{Gate, PIECE, QUEUE_AHEAD};
+use super::{BodyLength, ChunkedDecoder, Event, RequestError};
 use crate::access_log::Entry;
-use crate::body::{BodyError, BodySender};
-
-/// What is queued for a peer before the next request, or the next piece of a body, is looked at.
-pub(super) const QUEUE_AHEAD: u64 = 256 * 1024;
-
-/// A long answer from memory is queued in pieces of this size.
-pub(super) const PIECE: usize = 64 * 1024;
+use crate::body::{BodyError, BodySender, Segments};
 
 pub(super) struct Exchange {
     pub(super) method: Method,
@@ -36,7 +23,7 @@ pub(super) struct Exchange {
     pub(super) task: Option<Task>,
     pub(super) source: Source,
     /// Holds back the stream of the answer.
-    pub(super) gate: Option<std::rc::Rc<Gate>>,
+    pub(super) gate: Option<Rc<Gate>>,
     rest: Rest,
     sender: Option<BodySender>,
     expect_continue: bool,
@@ -47,7 +34,7 @@ pub(super) enum Source {
     /// The handler has not answered.
     Handler,
     /// Pieces that are all there.
-    Segments(VecDeque<Segment>),
+    Segments(Segments),
     /// A task.
     Stream,
     /// All is queued.
@@ -105,16 +92,16 @@ impl Exchange {
     pub(super) fn feed(&mut self, input: &[u8]) -> Feed {
         let mut at = 0;
         loop {
-            // What waits for its reader waits in the buffer of the connection from here on.
             if matches!(self.rest, Rest::Nothing) {
                 return Feed::Done(at);
             }
+            // What waits for its reader waits in the buffer of the connection from here on.
             if at == input.len() || self.body_is_full() {
                 return Feed::More(at);
             }
             let sender = self.sender.as_ref();
             match &mut self.rest {
-                Rest::Nothing => return Feed::Done(at),
+                Rest::Nothing => {}
                 Rest::Length(left) => {
                     let rest = &input[at..];
                     let step = usize::try_from(*left).map_or(rest.len(), |n| n.min(rest.len()));
@@ -263,6 +250,14 @@ impl Exchange {
         }
     }
 
+    /// Lets go of all that it holds, and keeps its place in memory.
+    pub(super) fn clear(&mut self) {
+        self.log = None;
+        self.source = Source::Done;
+        self.gate = None;
+        self.sender = None;
+    }
+
     /// It has ended, with this status or by it.
     pub(super) fn log(&self, status: u16) {
         if let Some(log) = &self.log {
@@ -277,58 +272,4 @@ impl Exchange {
             self.finish_body(Err(BodyError::Disconnected));
         }
     }
-}
-
-/// Holds back the stream of an answer while the peer does not read.
-#[derive(Default)]
-pub(super) struct Gate {
-    closed: Cell<bool>,
-    waker: Cell<Option<Waker>>,
-}
-
-impl Gate {
-    fn open(&self) {
-        self.closed.set(false);
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
-        }
-    }
-
-    /// Waits, if much is unsent, until little is.
-    pub(super) async fn pass(&self, connection: &ropewalk_core::Connection) {
-        connection.act(|transport| {
-            if transport.unsent() > QUEUE_AHEAD {
-                self.closed.set(true);
-                transport.await_drain();
-            }
-        });
-        poll_fn(|cx| {
-            if self.closed.get() {
-                self.waker.set(Some(cx.waker().clone()));
-                return Poll::Pending;
-            }
-            Poll::Ready(())
-        })
-        .await;
-    }
-}
-
-/// Queues a piece of a streamed answer, in its framing.
-pub(super) fn write_piece(
-    connection: &ropewalk_core::Connection,
-    data: Bytes,
-    framing: ResponseFraming,
-) {
-    let Some(length) = NonZeroUsize::new(data.len()) else {
-        return;
-    };
-    connection.act(|transport| {
-        if framing == ResponseFraming::Chunked {
-            transport.write_with(|out| encode_chunk_header(out, length));
-            transport.write_bytes(data);
-            transport.write_with(encode_chunk_end);
-        } else {
-            transport.write_bytes(data);
-        }
-    });
 }

@@ -26,6 +26,8 @@ mod limits;
 mod request_head;
 mod response_framing;
 mod response_head;
+mod shared;
+mod stream;
 
 pub use body_length::BodyLength;
 pub use chunked::{ChunkedDecoder, Event};
@@ -39,3 +41,4 @@ pub use response_head::{
     ResponseHead, encode_chunk_end, encode_chunk_header, encode_continue, encode_response_head,
     encode_trailers, response_asks_to_close,
 };
+pub(crate) use shared::Shared;

@@ -238,6 +238,24 @@ fn a_stream_that_is_not_as_long_as_it_said_ends_the_connection() {
 }
 
 #[test]
+fn a_stream_that_gave_all_that_it_said_is_complete() {
+    let frames = Frames::default();
+    let given = frames.clone();
+    let client = Client::new(site_of(move || {
+        let mut response = Response::new(given.clone());
+        let length = "6".parse().unwrap();
+        response.headers_mut().insert("content-length", length);
+        response
+    }));
+    client.send(get("/") + &get("/"));
+    frames.data("six");
+    frames.data("six");
+    client.reactor.run();
+    // The stream has not said that it has ended.
+    assert_eq!(statuses(&client.received()), ["200", "200"]);
+}
+
+#[test]
 fn a_wrong_content_length_is_500_before_anything_is_sent() {
     let client = Client::new(site_of(|| {
         let mut response = Response::new(Body::from("four"));

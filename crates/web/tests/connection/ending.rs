@@ -2,6 +2,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use http::{Request, Response};
+use ropewalk_core::{ConnectionDone, Factory};
 use ropewalk_web::{Body, Site, handler_fn};
 
 use super::rig::*;
@@ -72,6 +73,26 @@ fn a_peer_that_sends_no_more_still_gets_an_answer_that_needs_no_handler() {
     client.reactor.run();
     assert!(client.received().len() > 2 * 1024 * 1024);
     assert!(client.is_closed());
+}
+
+#[test]
+fn a_peer_that_sends_no_more_still_gets_all_that_it_asked_for() {
+    let long = bytes::Bytes::from(vec![b'x'; 512 * 1024]);
+    let large: Rc<dyn Factory> = Rc::new(Site::new(handler_fn(move |_: Request<Body>| {
+        Response::new(Body::from(long.clone()))
+    })));
+    // Large answers, and more small ones than are given in a row.
+    for (site, requests) in [(large, 5), (mirror(), 300)] {
+        let client = Client::new(site);
+        client.reactor.set_window(1000);
+        client.connection.act(|transport| {
+            transport.write(get("/").repeat(requests).as_bytes());
+            transport.lose_write_connection();
+        });
+        client.reactor.run();
+        assert_eq!(statuses(&client.received()), vec!["200"; requests]);
+        assert!(client.is_closed() && client.lost().unwrap().check::<ConnectionDone>().is_some());
+    }
 }
 
 #[test]

@@ -148,7 +148,7 @@ fn the_rest_of_a_body_that_never_comes_is_an_error_for_its_reader() {
 #[test]
 fn an_error_of_a_handler_is_500_and_says_nothing_of_itself() {
     #[derive(Clone)]
-    struct Failing;
+    struct Failing(fn() -> BoxError);
     impl Service<Request<Body>> for Failing {
         type Response = Response<Body>;
         type Error = BoxError;
@@ -157,14 +157,57 @@ fn an_error_of_a_handler_is_500_and_says_nothing_of_itself() {
             Poll::Ready(Ok(()))
         }
         fn call(&mut self, _: Request<Body>) -> Self::Future {
-            std::future::ready(Err(Failure::msg("the secret is 42").into()))
+            std::future::ready(Err(self.0()))
         }
     }
-    let client = Client::new(Rc::new(Site::new(Failing)));
+    let errors: [fn() -> BoxError; 2] = [
+        || Failure::msg("the secret is 42").into(),
+        // Not of this request's body: it has none.
+        || BodyError::Disconnected.into(),
+    ];
+    for error in errors {
+        let client = Client::new(Rc::new(Site::new(Failing(error))));
+        client.send(get("/"));
+        let seen = client.received();
+        assert_eq!(statuses(&seen), ["500"]);
+        assert!(!seen.contains("42"), "{seen}");
+    }
+}
+
+#[test]
+fn a_handler_that_panics_when_it_is_dropped_ends_its_connection() {
+    /// Answers when it is polled for the second time.
+    #[derive(Clone, Default)]
+    struct Late(bool);
+    impl Future for Late {
+        type Output = Result<Response<Body>, BoxError>;
+        fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+            if std::mem::replace(&mut self.0, true) {
+                return Poll::Ready(Ok(Response::new(Body::empty())));
+            }
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }
+    }
+    impl Drop for Late {
+        fn drop(&mut self) {
+            assert!(!self.0, "as a bug would");
+        }
+    }
+    impl Service<Request<Body>> for Late {
+        type Response = Response<Body>;
+        type Error = BoxError;
+        type Future = Self;
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, _: Request<Body>) -> Self {
+            Self::default()
+        }
+    }
+    let client = Client::new(Rc::new(Site::new(Late::default())));
     client.send(get("/"));
-    let seen = client.received();
-    assert_eq!(statuses(&seen), ["500"]);
-    assert!(!seen.contains("42"), "{seen}");
+    assert!(client.lost().is_some());
 }
 
 #[test]

@@ -124,3 +124,12 @@ fn a_peer_that_still_takes_an_answer_is_not_idle() {
     client.advance(60 * SECOND);
     assert!(client.is_closed());
 }
+
+#[test]
+fn one_request_at_least_is_answered_in_a_row() {
+    let mut limits = Limits::default();
+    limits.pipelined = 0;
+    let client = Client::new(mirror_with(limits));
+    client.send(get("/").repeat(3));
+    assert_eq!(statuses(&client.received()), ["200"; 3]);
+}

@@ -60,8 +60,8 @@ fn an_unchanged_file_stays_in_memory() {
     let mut site = Site::new();
     let address = |site: &Site| {
         let request = Request::get("/digits.txt").body(()).unwrap();
-        let body = site.files.respond(&request, site.now).into_body();
-        match body.into_segments().unwrap().pop_back() {
+        let mut body = site.files.respond(&request, site.now).into_body();
+        match body.take_segments().unwrap().pop_front() {
             Some(Segment::Bytes(bytes)) => bytes.as_ptr() as usize,
             other => panic!("{other:?}"),
         }

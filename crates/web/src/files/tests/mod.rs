@@ -85,11 +85,12 @@ impl Site {
 
 impl From<http::Response<Body>> for Answer {
     fn from(response: http::Response<Body>) -> Self {
-        let (head, body) = response.into_parts();
+        let (head, mut body) = response.into_parts();
         let len = body.len().unwrap();
         let mut bytes = Vec::new();
         let mut regions = 0;
-        for segment in body.into_segments().unwrap() {
+        let mut segments = body.take_segments().unwrap();
+        while let Some(segment) = segments.pop_front() {
             match segment {
                 Segment::Bytes(piece) => bytes.extend_from_slice(&piece),
                 Segment::File(region) => {
