@@ -1,0 +1,125 @@
+//! What the hot path allocates: a fixed bound for each kind of work, on real sockets.
+//!
+//! Each count is the difference between a long run and a short one, so that what is made once, for
+//! the reactor and for the connection, is left out. Allocations are counted on the thread of the
+//! reactor alone.
+
+use std::cell::Cell;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::rc::Rc;
+use std::time::Duration;
+
+use http::{HeaderValue, Request, Response};
+use ropewalk::web::{Body, Site, handler_fn};
+use ropewalk::{Address, Factory, Protocol, Reactor, Transport};
+
+const SHORT: usize = 200;
+const LONG: usize = 1200;
+
+/// Allocations for each of the rounds that `work` is told to do, and counts. How the rounds fall
+/// into turns may cost one or two in all, which is rounded away.
+fn per_round(work: impl Fn(usize) -> u64) -> f64 {
+    let (short, long) = (work(SHORT), work(LONG));
+    let each = (long as f64 - short as f64) / (LONG - SHORT) as f64;
+    (each * 100.0).round() / 100.0
+}
+
+/// What the reactor allocates while a peer sends `message`, and takes `answer` bytes, `rounds`
+/// times.
+fn exchanges(
+    factory: Rc<dyn Factory>,
+    message: &'static [u8],
+    answer: usize,
+    rounds: usize,
+) -> u64 {
+    let reactor = Reactor::new().unwrap();
+    let endpoint = "tcp:0:interface=127.0.0.1".parse().unwrap();
+    let port = reactor.listen(&endpoint, factory).unwrap();
+    let address = port.address().socket_addr().unwrap();
+    let remote = reactor.remote();
+    let peer = std::thread::spawn(move || {
+        let result = std::panic::catch_unwind(|| exchange(address, message, answer, rounds));
+        remote.call_from_thread(|reactor| reactor.stop());
+        result.unwrap();
+    });
+    let allocations = allocation_counter::measure(|| reactor.run().unwrap());
+    peer.join().unwrap();
+    allocations.count_total
+}
+
+fn exchange(address: SocketAddr, message: &[u8], answer: usize, rounds: usize) {
+    let mut peer = TcpStream::connect(address).unwrap();
+    peer.set_nodelay(true).unwrap();
+    let mut buffer = vec![0; answer];
+    for _ in 0..rounds {
+        peer.write_all(message).unwrap();
+        peer.read_exact(&mut buffer).unwrap();
+    }
+}
+
+/// The length of what is answered to `request`.
+fn answer_length(factory: &dyn Factory, request: &[u8]) -> usize {
+    let mut protocol = factory.build_protocol(&Address::Unix(None)).unwrap();
+    let mut transport = ropewalk::testing::StringTransport::new();
+    protocol.connection_made(&mut transport);
+    protocol.data_received(&mut transport, request);
+    transport.value().len()
+}
+
+struct Echo;
+
+impl Protocol for Echo {
+    fn connection_made(&mut self, transport: &mut Transport) {
+        transport.set_timeout(Some(Duration::from_secs(60)));
+    }
+
+    fn data_received(&mut self, transport: &mut Transport, data: &[u8]) {
+        transport.reset_timeout();
+        transport.write(data);
+    }
+}
+
+#[test]
+fn an_echo_with_its_timeout_reset_allocates_nothing() {
+    let work = |rounds| exchanges(Rc::new(|_: &Address| Echo), &[7; 64], 64, rounds);
+    assert_eq!(per_round(work), 0.0);
+}
+
+#[test]
+fn a_timer_that_is_reset_allocates_nothing() {
+    let resets = |rounds: usize| {
+        let reactor = Reactor::new().unwrap();
+        let timer = reactor.call_later(Duration::from_secs(3600), || {});
+        let count = allocation_counter::measure(|| {
+            for after in 0..rounds as u64 {
+                assert!(timer.reset(Duration::from_secs(after)));
+            }
+        });
+        count.count_total
+    };
+    assert_eq!(per_round(resets), 0.0);
+}
+
+/// As a browser asks.
+const REQUEST: &[u8] = b"GET /page HTTP/1.1\r\nHost: example.com\r\nUser-Agent: Mozilla/5.0\r\n\
+    Accept: text/html,application/xml;q=0.9,*/*;q=0.8\r\nAccept-Language: en\r\n\
+    Accept-Encoding: gzip, deflate, br\r\nCookie: a=b; c=d\r\n\r\n";
+
+#[test]
+fn a_request_answered_at_once_allocates_four_times_its_headers_included() {
+    let fields = Rc::new(Cell::new(0));
+    let plain = HeaderValue::from_static("text/plain");
+    let site = || {
+        let (fields, plain) = (Rc::clone(&fields), plain.clone());
+        Site::new(handler_fn(move |request: Request<Body>| {
+            fields.set(fields.get() + request.headers().len());
+            let response = Response::builder().header("content-type", plain.clone());
+            response.body(Body::from("Hello, World!")).unwrap()
+        }))
+    };
+    let length = answer_length(&site(), REQUEST);
+    let allocations = per_round(|rounds| exchanges(Rc::new(site()), REQUEST, length, rounds));
+    assert!(allocations <= 4.0, "{allocations}");
+    assert_eq!(fields.get(), 6 * (1 + SHORT + LONG));
+}
