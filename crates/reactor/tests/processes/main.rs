@@ -1,0 +1,10 @@
+//! The reactor in processes of their own.
+//!
+//! Apart from the tests of `reactor`, which close sockets and look that they are closed: from its
+//! start to its exec, a new process has duplicates of all that this one has open.
+
+mod descriptors;
+mod signals;
+#[allow(dead_code)] // These tests need a part of it.
+#[path = "../reactor/support.rs"]
+mod support;
