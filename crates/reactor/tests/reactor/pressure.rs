@@ -121,7 +121,7 @@ fn a_paused_reader_gets_nothing_holds_the_writer_back_and_then_gets_everything()
 #[test]
 fn a_quiet_peer_is_answered_while_a_loud_one_streams_both_ways() {
     let reactor = Reactor::new().unwrap();
-    let address = serve(&reactor, factory(On::echo));
+    let address = serve(&reactor, factory(On::held_back_echo));
     run_with(&reactor, move || {
         let loud = TcpStream::connect(address).unwrap();
         let mut drain = loud.try_clone().unwrap();

@@ -71,15 +71,7 @@ impl Peer {
 fn whatever_fifty_peers_of_an_echo_do_each_gets_back_what_it_sent() {
     const PEERS: usize = 50;
     let reactor = Reactor::new().unwrap();
-    // An echo that is held back by its peer, and holds it back.
-    let address = serve(
-        &reactor,
-        factory(|| {
-            On::echo()
-                .paused(|transport| transport.pause_producing())
-                .resumed(|transport| transport.resume_producing())
-        }),
-    );
+    let address = serve(&reactor, factory(On::held_back_echo));
     run_with(&reactor, move || {
         let mut random = Random(2);
         let mut peers: Vec<_> = (0..PEERS).map(|_| Peer::connect(address)).collect();

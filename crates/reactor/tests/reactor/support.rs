@@ -80,6 +80,13 @@ impl On {
         Self::nothing().data(|transport, data| transport.write(data))
     }
 
+    /// An echo that is held back by its peer, and holds it back.
+    pub(crate) fn held_back_echo() -> Self {
+        Self::echo()
+            .paused(|transport| transport.pause_producing())
+            .resumed(|transport| transport.resume_producing())
+    }
+
     /// Notes everything, and does nothing of its own.
     pub(crate) fn logging(log: &Log) -> Self {
         let note = |event: &'static str| {
