@@ -198,10 +198,14 @@ impl EventLoop {
     /// Reads the time for this turn.
     fn wake_up(&self) {
         self.context.set_now(self.driver.now());
-        self.timers.set_now(self.now());
+        self.timers.set_now(self.context.now());
     }
 
+    /// The time of this turn. Between runs there are no turns, and the time is read.
     pub(crate) fn now(&self) -> Instant {
+        if self.state.get() == State::Idle {
+            self.wake_up();
+        }
         self.context.now()
     }
 

@@ -255,7 +255,7 @@ impl Handle {
         ReactorRemote::new(self.inner.remote.clone())
     }
 
-    /// The time of this turn.
+    /// The time of this turn; the present one while the reactor does not run.
     #[must_use]
     pub fn now(&self) -> Instant {
         self.inner.now()

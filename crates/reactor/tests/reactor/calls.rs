@@ -22,20 +22,36 @@ fn note(log: &Log, what: impl Into<String>) -> impl FnOnce() + 'static {
 fn timers_fire_in_the_order_of_their_times_and_never_early() {
     let reactor = Reactor::new().unwrap();
     let log = Log::default();
+    let (handle, kept) = (reactor.handle(), Rc::clone(&log));
+    // Within a turn all of them count from the same time.
+    reactor.call_when_running(move || {
+        let stopping = handle.clone();
+        handle.call_later(20 * MS, move || stopping.stop());
+        handle.call_later(7 * MS, note(&kept, "c"));
+        handle.call_later(2 * MS, note(&kept, "a"));
+        handle.call_later(7 * MS, note(&kept, "d"));
+        handle.call_later(3 * MS, note(&kept, "b"));
+        let cancelled = handle.call_later(4 * MS, note(&kept, "cancelled"));
+        let reset = handle.call_later(MS, note(&kept, "reset"));
+        assert!(cancelled.cancel());
+        assert!(reset.reset(12 * MS));
+    });
     let began = Instant::now();
-    let handle = reactor.handle();
-    reactor.call_later(20 * MS, move || handle.stop());
-    reactor.call_later(7 * MS, note(&log, "c"));
-    reactor.call_later(2 * MS, note(&log, "a"));
-    reactor.call_later(7 * MS, note(&log, "d"));
-    reactor.call_later(3 * MS, note(&log, "b"));
-    let cancelled = reactor.call_later(4 * MS, note(&log, "cancelled"));
-    let reset = reactor.call_later(MS, note(&log, "reset"));
-    assert!(cancelled.cancel());
-    assert!(reset.reset(12 * MS));
     reactor.run().unwrap();
     assert!(began.elapsed() >= 20 * MS);
     assert_eq!(*log.borrow(), ["a", "b", "c", "d", "reset"]);
+}
+
+#[test]
+fn a_timer_of_a_reactor_that_does_not_run_counts_from_when_it_was_made() {
+    let reactor = Reactor::new().unwrap();
+    let made = Instant::now();
+    while made.elapsed() < 5 * MS {}
+    let began = Instant::now();
+    let handle = reactor.handle();
+    reactor.call_later(5 * MS, move || handle.stop());
+    reactor.run().unwrap();
+    assert!(began.elapsed() >= 5 * MS);
 }
 
 #[test]
