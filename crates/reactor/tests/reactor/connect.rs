@@ -12,16 +12,10 @@ use ropewalk_core::{
 };
 use ropewalk_reactor::Reactor;
 
-use crate::support::{Log, On, factory, once, serve};
+use crate::support::{Log, On, factory, nobody, once, serve};
 
 fn to(address: SocketAddr) -> ClientEndpoint {
     TcpConnect::new(address.ip(), address.port()).into()
-}
-
-/// A port that nothing listens on.
-fn nobody() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap()
 }
 
 type Outcome = Rc<RefCell<Option<Result<Connection, Failure>>>>;
@@ -70,7 +64,8 @@ fn the_deferred_fires_after_connection_made_with_the_connection() {
 #[test]
 fn nobody_there_is_refused() {
     let reactor = Reactor::new().unwrap();
-    let connecting = reactor.connect(&to(nobody()), factory(On::echo));
+    let (_held, address) = nobody();
+    let connecting = reactor.connect(&to(address), factory(On::echo));
     let failure = outcome(&reactor, connecting).unwrap_err();
     let error = failure.check::<ConnectError>();
     assert!(
@@ -88,11 +83,8 @@ struct Full {
 }
 
 fn full() -> Full {
-    let full = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
-    full.bind(&any.into()).unwrap();
+    let (full, address) = nobody();
     full.listen(0).unwrap();
-    let address = full.local_addr().unwrap().as_socket().unwrap();
     Full {
         address,
         _listens: full,

@@ -11,7 +11,7 @@ use ropewalk_core::endpoint::{ServerEndpoint, TcpListen};
 use ropewalk_core::{Address, ConnectionLimits, Factory, ListenError, Port, Protocol};
 use ropewalk_reactor::{Handle, Reactor};
 
-use crate::support::{On, factory, loopback, once, run_with, socket_addr};
+use crate::support::{On, factory, loopback, nobody, once, run_with, socket_addr};
 
 fn refusal(endpoint: impl Into<ServerEndpoint>) -> ListenError {
     let reactor = Reactor::new().unwrap();
@@ -167,9 +167,11 @@ fn only_v6_keeps_ipv4_peers_out() {
         return; // This machine has no IPv6.
     }
     let reactor = Reactor::new().unwrap();
-    let listen = TcpListen::new(0).only_v6(true);
-    let port = reactor.listen(&listen.into(), factory(On::echo)).unwrap();
-    let number = socket_addr(&port).port();
+    // A listener for IPv6 alone leaves the number on IPv4 to others.
+    let (_held, address) = nobody();
+    let number = address.port();
+    let listen = TcpListen::new(number).only_v6(true);
+    reactor.listen(&listen.into(), factory(On::echo)).unwrap();
     run_with(&reactor, move || {
         assert!(TcpStream::connect((Ipv6Addr::LOCALHOST, number)).is_ok());
         assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, number)).is_err());

@@ -206,6 +206,15 @@ pub(crate) fn narrow_client(to: SocketAddr) -> TcpStream {
     socket.into()
 }
 
+/// A socket with a port of 127.0.0.1 on which it does not listen: while it is held, nobody does.
+pub(crate) fn nobody() -> (socket2::Socket, SocketAddr) {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    socket.bind(&any.into()).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    (socket, address)
+}
+
 /// Makes the close of `stream` a reset.
 pub(crate) fn reset(stream: TcpStream) {
     let socket = socket2::SockRef::from(&stream);
