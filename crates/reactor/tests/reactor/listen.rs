@@ -1,7 +1,7 @@
 //! Ports: what they refuse, what they set, and what their factories hear.
 
 use std::cell::{Cell, RefCell};
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -80,8 +80,7 @@ fn the_options_of_a_port_are_those_of_its_connections() {
         let mut peer = TcpStream::connect(address).unwrap();
         peer.write_all(b"x").unwrap();
         peer.read_exact(&mut [0]).unwrap();
-        let here = peer.local_addr().unwrap();
-        accepted_from(here, |socket| {
+        accepted_from(&peer, |socket| {
             assert!(socket.tcp_nodelay().unwrap());
             assert!(socket.keepalive().unwrap());
             assert_eq!(
@@ -111,11 +110,10 @@ fn no_delay_is_on_unless_it_is_turned_off_and_can_be_changed_later() {
         let address = socket_addr(&port);
         run_with(&reactor, move || {
             let mut peer = TcpStream::connect(address).unwrap();
-            let here = peer.local_addr().unwrap();
             for (command, expected) in [(b"0", false), (b"1", true)] {
                 peer.write_all(command).unwrap();
                 peer.read_exact(&mut [0]).unwrap();
-                let found = accepted_from(here, |socket| {
+                let found = accepted_from(&peer, |socket| {
                     assert_eq!(socket.tcp_nodelay().unwrap(), expected);
                 });
                 assert!(found, "the accepted socket was not found");
@@ -129,17 +127,17 @@ fn no_delay_is_on_unless_it_is_turned_off_and_can_be_changed_later() {
             let mut peer = TcpStream::connect(address).unwrap();
             peer.write_all(b"x").unwrap();
             peer.read_exact(&mut [0]).unwrap();
-            let here = peer.local_addr().unwrap();
-            assert!(accepted_from(here, |socket| {
+            assert!(accepted_from(&peer, |socket| {
                 assert_eq!(socket.tcp_nodelay().unwrap(), expected);
             }));
         });
     }
 }
 
-/// Looks at this process's own end of the connection with `peer`: the descriptor is duplicated
-/// through `/proc`, which the options of the socket are seen through.
-fn accepted_from(peer: std::net::SocketAddr, look: impl FnOnce(&socket2::SockRef<'_>)) -> bool {
+/// Looks at this process's own end of the connection of `peer`: the descriptor is duplicated
+/// through `/proc`, which the options of the socket are seen through. Peers of several ports may
+/// have one address, so both ends are compared.
+fn accepted_from(peer: &TcpStream, look: impl FnOnce(&socket2::SockRef<'_>)) -> bool {
     use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
     let me = pidfd_open(getpid(), PidfdFlags::empty()).unwrap();
     for entry in std::fs::read_dir("/proc/self/fd").unwrap() {
@@ -149,11 +147,12 @@ fn accepted_from(peer: std::net::SocketAddr, look: impl FnOnce(&socket2::SockRef
             continue;
         };
         let socket = socket2::SockRef::from(&copy);
-        let at_peer = socket
-            .peer_addr()
-            .ok()
-            .and_then(|address| address.as_socket());
-        if at_peer == Some(peer) {
+        let is = |end: io::Result<socket2::SockAddr>, address| {
+            end.is_ok_and(|end| end.as_socket() == Some(address))
+        };
+        if is(socket.peer_addr(), peer.local_addr().unwrap())
+            && is(socket.local_addr(), peer.peer_addr().unwrap())
+        {
             look(&socket);
             return true;
         }
