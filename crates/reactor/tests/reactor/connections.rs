@@ -198,7 +198,7 @@ fn bytes_behind_the_mark_of_an_urgent_one_are_received_with_those_before() {
 
 #[test]
 fn hundreds_that_wait_before_the_first_turn_are_all_accepted() {
-    const PEERS: usize = 400;
+    const PEERS: usize = 200;
     let reactor = Reactor::new().unwrap();
     let address = serve(&reactor, factory(On::echo));
     let peers: Vec<_> = (0..PEERS)
