@@ -139,6 +139,10 @@ impl EventLoop {
             if let Err(error) = self.turn() {
                 break Err(RunError::Driver(error));
             }
+            // After the turn: it may have completed the shutdown in time, if only just.
+            if self.shutdown.overdue.get() && self.outcome.get().is_none() {
+                self.outcome.set(Some(Outcome::TimedOut));
+            }
         };
         let connections = self.connections.borrow().len();
         self.clear();
@@ -571,10 +575,8 @@ impl EventLoop {
         self.spawn(Box::pin(shut_down(me)));
         let me = self.me.clone();
         let late = Box::new(move || {
-            if let Some(me) = me.upgrade()
-                && me.outcome.get().is_none()
-            {
-                me.outcome.set(Some(Outcome::TimedOut));
+            if let Some(me) = me.upgrade() {
+                me.shutdown.overdue.set(true);
             }
         });
         self.call_later(self.shutdown.deadline(), late);

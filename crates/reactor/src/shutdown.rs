@@ -32,6 +32,8 @@ pub(crate) struct Shutdown {
     triggers: RefCell<[Vec<Trigger>; 3]>,
     deadline: Cell<Duration>,
     pub(crate) begun: Cell<bool>,
+    /// It took longer than it may.
+    pub(crate) overdue: Cell<bool>,
     /// Who waits for connections to be gone, and for which.
     waiting: RefCell<Option<(Option<Side>, Resolver<()>)>>,
 }
@@ -42,6 +44,7 @@ impl Shutdown {
             triggers: RefCell::default(),
             deadline: Cell::new(Duration::from_secs(30)),
             begun: Cell::new(false),
+            overdue: Cell::new(false),
             waiting: RefCell::default(),
         }
     }
@@ -58,11 +61,12 @@ impl Shutdown {
         self.deadline.set(after);
     }
 
-    /// Forgets all triggers, and that it has begun.
+    /// Forgets all triggers, and how far it is.
     pub(crate) fn reset(&self) {
         let triggers = self.triggers.take();
         let waiting = self.waiting.borrow_mut().take();
         self.begun.set(false);
+        self.overdue.set(false);
         if let Some((_, resolver)) = waiting {
             // Whoever waits is being dropped. Not to fire it would be reported as a mistake.
             resolver.callback(());

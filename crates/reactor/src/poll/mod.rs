@@ -41,8 +41,8 @@ const ACCEPTS_IN_A_ROW: usize = 64;
 const EVENTS: usize = 1024;
 
 const WAKER: Token = Token(usize::MAX);
-/// Tokens above this are listeners, those below connections.
-const LISTENERS: usize = 1 << 32;
+/// Tokens with this bit are listeners, those without it connections.
+const LISTENER: usize = 1 << 63;
 
 /// The driver for real sockets.
 pub struct PollDriver {
@@ -115,7 +115,7 @@ impl PollDriver {
             0 => socket::READS,
             _ => socket::READS | Interest::WRITABLE,
         };
-        stream.register(&self.registry, Token(id.index() as usize), interest)?;
+        stream.register(&self.registry, connection_token(id), interest)?;
         let mut sockets = self.sockets.borrow_mut();
         let index = id.index() as usize;
         if sockets.len() <= index {
@@ -154,8 +154,8 @@ impl PollDriver {
     /// Notes what the kernel said of a token.
     fn note(&self, event: &mio::event::Event) {
         let token = event.token().0;
-        if token >= LISTENERS {
-            let id = (token - LISTENERS) as u32;
+        if token & LISTENER != 0 {
+            let id = token as u32;
             let mut listeners = self.listeners.borrow_mut();
             if let Some(Some(listener)) = listeners.get_mut(id as usize) {
                 listener.ready = true;
@@ -166,6 +166,11 @@ impl PollDriver {
         let Some(id) = self.id_at(token as u32) else {
             return;
         };
+        if connection_token(id) != event.token() {
+            // Of the connection that had this place before. The kernel still tells of it while
+            // there is another descriptor for it, as in a child process before its exec.
+            return;
+        }
         self.socket(id, |socket| {
             if event.is_readable() || event.is_read_closed() {
                 socket.set(flag::READABLE);
@@ -415,7 +420,7 @@ impl Driver for PollDriver {
     }
 
     fn close(&self, id: ConnectionId) {
-        // The kernel forgets the registration with the descriptor.
+        // The kernel forgets the registration with the last descriptor.
         drop(self.remove(id));
     }
 
@@ -483,7 +488,13 @@ impl Driver for PollDriver {
 }
 
 fn listener_token(id: ListenerId) -> Token {
-    Token(LISTENERS + id.0 as usize)
+    Token(LISTENER | id.0 as usize)
+}
+
+/// The place of a connection, and as much of its generation as there is room for.
+fn connection_token(id: ConnectionId) -> Token {
+    let generation = (id.generation() as usize) << 32;
+    Token(generation & !LISTENER | id.index() as usize)
 }
 
 /// The addresses of this machine as people write them: an IPv4 peer of a dual-stack listener is

@@ -14,7 +14,7 @@ use ropewalk_core::{Address, ConnectionId, FileRegion, OutputQueue, SocketOption
 use rustix::net::{SendAncillaryBuffer, SendFlags, send, sendmsg};
 use socket2::{Domain, SockAddr, SockRef, TcpKeepalive, Type};
 
-use super::canonical;
+use super::{canonical, connection_token};
 use crate::driver::Target;
 
 /// How many pieces of output are sent by one call.
@@ -148,7 +148,7 @@ impl Socket {
             if full {
                 self.set(flag::BLOCKED);
                 if !self.is(flag::ASKED) {
-                    let token = Token(id.index() as usize);
+                    let token = connection_token(id);
                     let interest = READS | Interest::WRITABLE;
                     self.stream.reregister(registry, token, interest)?;
                     self.set(flag::ASKED);

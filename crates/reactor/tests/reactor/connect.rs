@@ -1,8 +1,10 @@
 //! Connecting: what comes of it, and what stops it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::io::{Read, Write};
 use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
+use std::sync::mpsc;
 use std::time::Duration;
 
 use ropewalk_core::endpoint::{ClientEndpoint, TcpConnect};
@@ -10,9 +12,9 @@ use ropewalk_core::{
     Address, Cancelled, ConnectError, Connection, ConnectionDone, Deferred, Factory, Failure,
     Layer, LayerIo, OutputQueue, Protocol,
 };
-use ropewalk_reactor::Reactor;
+use ropewalk_reactor::{Phase, Reactor};
 
-use crate::support::{Log, On, factory, nobody, once, serve};
+use crate::support::{Log, On, accepted_from, factory, nobody, once, reset, run_with, serve};
 
 fn to(address: SocketAddr) -> ClientEndpoint {
     TcpConnect::new(address.ip(), address.port()).into()
@@ -109,6 +111,47 @@ fn an_answer_that_does_not_come_is_timed_out() {
 }
 
 #[test]
+fn what_becomes_of_a_closed_socket_is_no_news_of_the_one_in_its_place() {
+    let full = full();
+    let reactor = Reactor::new().unwrap();
+    let attempt = Rc::new(RefCell::new(None));
+    let (kept, handle, endpoint) = (Rc::clone(&attempt), reactor.handle(), to(full.address));
+    let (begun, is_begun) = mpsc::channel();
+    // Its end makes room for an attempt that nobody answers.
+    let first = On::nothing()
+        .made(|transport| transport.write(b"!"))
+        .data(|transport, _| transport.lose_connection())
+        .lost(move |_| {
+            *kept.borrow_mut() = Some(handle.connect(&endpoint, factory(On::echo)));
+            begun.send(()).unwrap();
+        });
+    let (first, echo) = (
+        serve(&reactor, once(first)),
+        serve(&reactor, factory(On::echo)),
+    );
+    let fired = Rc::new(Cell::new(None));
+    let (seen, looked_at) = (Rc::clone(&fired), Rc::clone(&attempt));
+    reactor.add_system_event_trigger(Phase::Before, move || {
+        let attempt: &Option<Deferred<Connection>> = &looked_at.borrow();
+        seen.set(attempt.as_ref().map(Deferred::is_fired));
+    });
+    run_with(&reactor, move || {
+        let mut peer = TcpStream::connect(first).unwrap();
+        let mut other = TcpStream::connect(echo).unwrap();
+        peer.read_exact(&mut [0]).unwrap();
+        // As a child process has it, from its start to its exec.
+        let held = accepted_from(&peer);
+        peer.write_all(b"x").unwrap();
+        is_begun.recv().unwrap();
+        reset(peer);
+        other.write_all(b"y").unwrap();
+        other.read_exact(&mut [0]).unwrap();
+        drop(held);
+    });
+    assert_eq!(fired.get(), Some(false));
+}
+
+#[test]
 fn a_name_is_looked_up() {
     let reactor = Reactor::new().unwrap();
     let address = serve(&reactor, factory(On::echo));
@@ -124,7 +167,7 @@ fn many_names_are_looked_up_by_few_threads() {
     let reactor = Reactor::new().unwrap();
     let address = serve(&reactor, factory(On::echo));
     let endpoint: ClientEndpoint = TcpConnect::new("localhost", address.port()).into();
-    let left = Rc::new(std::cell::Cell::new(100));
+    let left = Rc::new(Cell::new(100));
     let all: Vec<_> = (0..100)
         .map(|_| {
             let (left, handle) = (Rc::clone(&left), reactor.handle());

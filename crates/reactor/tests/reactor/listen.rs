@@ -1,7 +1,7 @@
 //! Ports: what they refuse, what they set, and what their factories hear.
 
 use std::cell::{Cell, RefCell};
-use std::io::{self, Read, Write};
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -11,7 +11,7 @@ use ropewalk_core::endpoint::{ServerEndpoint, TcpListen};
 use ropewalk_core::{Address, ConnectionLimits, Factory, ListenError, Port, Protocol};
 use ropewalk_reactor::{Handle, Reactor};
 
-use crate::support::{On, factory, loopback, nobody, once, run_with, socket_addr};
+use crate::support::{On, accepted_from, factory, loopback, nobody, once, run_with, socket_addr};
 
 fn refusal(endpoint: impl Into<ServerEndpoint>) -> ListenError {
     let reactor = Reactor::new().unwrap();
@@ -72,25 +72,19 @@ fn the_options_of_a_port_are_those_of_its_connections() {
         .interface([127, 0, 0, 1])
         .keep_alive(Duration::from_secs(77))
         .send_buffer(100_000);
-    // A port accepts through the system, so a socket that it has accepted is looked at by way of
-    // the listener's duplicate that another accepts from.
     let port = reactor.listen(&listen.into(), factory(On::echo)).unwrap();
     let address = socket_addr(&port);
-    let inherited = run_with(&reactor, move || {
+    run_with(&reactor, move || {
         let mut peer = TcpStream::connect(address).unwrap();
         peer.write_all(b"x").unwrap();
         peer.read_exact(&mut [0]).unwrap();
-        accepted_from(&peer, |socket| {
-            assert!(socket.tcp_nodelay().unwrap());
-            assert!(socket.keepalive().unwrap());
-            assert_eq!(
-                socket.tcp_keepalive_time().unwrap(),
-                Duration::from_secs(77)
-            );
-            assert!(socket.send_buffer_size().unwrap() >= 100_000);
-        })
+        let socket = accepted_from(&peer);
+        assert!(socket.tcp_nodelay().unwrap());
+        assert!(socket.keepalive().unwrap());
+        let after = socket.tcp_keepalive_time().unwrap();
+        assert_eq!(after, Duration::from_secs(77));
+        assert!(socket.send_buffer_size().unwrap() >= 100_000);
     });
-    assert!(inherited, "the accepted socket was not found");
 }
 
 #[test]
@@ -113,10 +107,7 @@ fn no_delay_is_on_unless_it_is_turned_off_and_can_be_changed_later() {
             for (command, expected) in [(b"0", false), (b"1", true)] {
                 peer.write_all(command).unwrap();
                 peer.read_exact(&mut [0]).unwrap();
-                let found = accepted_from(&peer, |socket| {
-                    assert_eq!(socket.tcp_nodelay().unwrap(), expected);
-                });
-                assert!(found, "the accepted socket was not found");
+                assert_eq!(accepted_from(&peer).tcp_nodelay().unwrap(), expected);
             }
         });
         let port = reactor
@@ -127,37 +118,9 @@ fn no_delay_is_on_unless_it_is_turned_off_and_can_be_changed_later() {
             let mut peer = TcpStream::connect(address).unwrap();
             peer.write_all(b"x").unwrap();
             peer.read_exact(&mut [0]).unwrap();
-            assert!(accepted_from(&peer, |socket| {
-                assert_eq!(socket.tcp_nodelay().unwrap(), expected);
-            }));
+            assert_eq!(accepted_from(&peer).tcp_nodelay().unwrap(), expected);
         });
     }
-}
-
-/// Looks at this process's own end of the connection of `peer`: the descriptor is duplicated
-/// through `/proc`, which the options of the socket are seen through. Peers of several ports may
-/// have one address, so both ends are compared.
-fn accepted_from(peer: &TcpStream, look: impl FnOnce(&socket2::SockRef<'_>)) -> bool {
-    use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
-    let me = pidfd_open(getpid(), PidfdFlags::empty()).unwrap();
-    for entry in std::fs::read_dir("/proc/self/fd").unwrap() {
-        let name = entry.unwrap().file_name();
-        let number: i32 = name.to_str().unwrap().parse().unwrap();
-        let Ok(copy) = pidfd_getfd(&me, number, PidfdGetfdFlags::empty()) else {
-            continue;
-        };
-        let socket = socket2::SockRef::from(&copy);
-        let is = |end: io::Result<socket2::SockAddr>, address| {
-            end.is_ok_and(|end| end.as_socket() == Some(address))
-        };
-        if is(socket.peer_addr(), peer.local_addr().unwrap())
-            && is(socket.local_addr(), peer.peer_addr().unwrap())
-        {
-            look(&socket);
-            return true;
-        }
-    }
-    false
 }
 
 #[test]

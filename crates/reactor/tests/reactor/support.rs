@@ -215,6 +215,28 @@ pub(crate) fn nobody() -> (socket2::Socket, SocketAddr) {
     (socket, address)
 }
 
+/// A duplicate of this process's own end of the connection of `peer`. (Peers of several ports may
+/// have one address, so both ends are compared.)
+pub(crate) fn accepted_from(peer: &TcpStream) -> socket2::Socket {
+    use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
+    let me = pidfd_open(getpid(), PidfdFlags::empty()).unwrap();
+    let is = |end: io::Result<socket2::SockAddr>, address: io::Result<SocketAddr>| {
+        end.is_ok_and(|end| end.as_socket() == address.ok())
+    };
+    for entry in std::fs::read_dir("/proc/self/fd").unwrap() {
+        let name = entry.unwrap().file_name();
+        let number: i32 = name.to_str().unwrap().parse().unwrap();
+        let Ok(copy) = pidfd_getfd(&me, number, PidfdGetfdFlags::empty()) else {
+            continue;
+        };
+        let socket = socket2::Socket::from(copy);
+        if is(socket.peer_addr(), peer.local_addr()) && is(socket.local_addr(), peer.peer_addr()) {
+            return socket;
+        }
+    }
+    panic!("the accepted socket was not found");
+}
+
 /// Makes the close of `stream` a reset.
 pub(crate) fn reset(stream: TcpStream) {
     let socket = socket2::SockRef::from(&stream);
