@@ -1,0 +1,241 @@
+//! Measures Ropewalk against its peers, all in one run on one machine.
+//!
+//! `compare` builds everybody, gives each the same work side by side, and prints ratios. What it
+//! could not run it names, with the reason.
+
+mod compare;
+mod load;
+mod machine;
+mod plot;
+mod report;
+mod rounds;
+mod servers;
+mod still;
+mod suites;
+
+use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use clap::{Parser, Subcommand};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use time::OffsetDateTime;
+
+use compare::{Bench, Effort, make_files};
+use machine::{Cores, Machine};
+use report::{Report, Table};
+use servers::{Built, SERVERS};
+use suites::{SUITES, WORKS};
+
+#[derive(Parser)]
+#[command(version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Commands,
+}
+
+#[derive(Subcommand)]
+enum Commands {
+    /// Builds all servers, loads them in turn, and prints a table for each work.
+    Compare {
+        /// Only these suites: echo, lines, http, churn, file, memory, start, timers, deferred,
+        /// threads, counts.
+        #[arg(long, value_delimiter = ',')]
+        suite: Vec<String>,
+        /// Fewer and shorter bursts: to see that all runs, not to quote.
+        #[arg(long)]
+        quick: bool,
+        /// Rounds of bursts, instead of 7 (or 2 with --quick).
+        #[arg(long)]
+        rounds: Option<usize>,
+        /// Also writes all that was measured to this file.
+        #[arg(long)]
+        json: Option<PathBuf>,
+        /// Keeps the results, with their plot, in this folder.
+        #[arg(long)]
+        save: Option<PathBuf>,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ropewalk-bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Commands) -> Result<(), Box<dyn Error>> {
+    let Commands::Compare {
+        suite,
+        quick,
+        rounds,
+        json,
+        save,
+    } = command;
+    if let Some(unknown) = suite.iter().find(|name| !SUITES.contains(&name.as_str())) {
+        return Err(format!("no suite {unknown}; there are {}", SUITES.join(", ")).into());
+    }
+    let wanted = |name: &str| suite.is_empty() || suite.iter().any(|suite| suite == name);
+    let effort = match quick {
+        true => (2, 1.0),
+        false => (7, 2.0),
+    };
+    let effort = Effort {
+        rounds: rounds.unwrap_or(effort.0).max(1),
+        seconds: effort.1,
+    };
+    // For the servers, which inherit it.
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let built = Built::build(here)?;
+    let files = tempfile::tempdir()?;
+    make_files(files.path())?;
+    let bench = Bench {
+        built: &built,
+        files: files.path().to_owned(),
+        generator: built.binary("bench-load")?.to_owned(),
+        script: here.join("src/wrk.lua"),
+        effort,
+    };
+    let mut missing: Vec<String> = SERVERS
+        .iter()
+        .filter_map(|server| Some(format!("{}: {}", server.name, built.missing(server)?)))
+        .collect();
+    let tables = measure(&bench, wanted, hard, &mut missing)?;
+
+    let report = Report {
+        date: OffsetDateTime::now_utc().date().to_string(),
+        machine: Machine::look()?,
+        versions: versions(here)?,
+        rounds: effort.rounds,
+        seconds: effort.seconds,
+        tables,
+        missing,
+    };
+    println!("{}", report.markdown());
+    if let Some(path) = json {
+        fs::write(path, serde_json::to_vec_pretty(&report)?)?;
+    }
+    if let Some(dir) = save {
+        keep(&report, &dir)?;
+    }
+    Ok(())
+}
+
+fn measure(
+    bench: &Bench<'_>,
+    wanted: impl Fn(&str) -> bool,
+    descriptors: u64,
+    missing: &mut Vec<String>,
+) -> Result<Vec<Table>, Box<dyn Error>> {
+    let one =
+        Cores::share(1).ok_or("this needs two cores: one for the server, one for the load")?;
+    let mut tables = Vec::new();
+    for workers in [1, 2] {
+        let Some(cores) = Cores::share(workers) else {
+            missing.push(format!(
+                "{workers} cores for the servers: that leaves none for the load"
+            ));
+            continue;
+        };
+        for work in WORKS.iter().filter(|work| wanted(work.suite)) {
+            match bench.compare(work, workers, &cores) {
+                Ok(table) => {
+                    eprintln!("{}", table.markdown());
+                    tables.push(table);
+                }
+                Err(why) => missing.push(format!("{}, {}: {why}", work.suite, work.name)),
+            }
+        }
+    }
+    if wanted("memory") {
+        // A few descriptors are for other things.
+        let most = usize::try_from(descriptors.saturating_sub(500))?.min(18_000);
+        for connections in [2000, most] {
+            for http in [false, true] {
+                tables.push(bench.memory(connections, http, &one));
+            }
+        }
+    }
+    if wanted("counts") {
+        for (app, reference) in [("echo", "c-epoll"), ("hello", "hyper")] {
+            tables.push(bench.system_calls(app, reference));
+            tables.push(bench.instructions(app, reference));
+        }
+    }
+    if wanted("start") {
+        tables.push(bench.start_time(&one));
+    }
+    for suite in ["timers", "deferred", "threads"] {
+        if wanted(suite) {
+            tables.extend(bench.within(suite, &one));
+        }
+    }
+    Ok(tables)
+}
+
+/// The versions of all that takes part.
+fn versions(here: &Path) -> Result<Vec<(String, String)>, Box<dyn Error>> {
+    const CRATES: [&str; 8] = [
+        "tokio",
+        "monoio",
+        "ntex",
+        "hyper",
+        "axum",
+        "actix-web",
+        "may_minihttp",
+        "mio",
+    ];
+    let mut versions = Vec::new();
+    let lock = fs::read_to_string(here.join("Cargo.lock"))?;
+    let mut name = "";
+    for line in lock.lines() {
+        if let Some(value) = line.strip_prefix("name = ") {
+            name = value.trim_matches('"');
+        } else if let Some(value) = line.strip_prefix("version = ")
+            && CRATES.contains(&name)
+        {
+            versions.push((name.to_owned(), value.trim_matches('"').to_owned()));
+        }
+    }
+    let list = fs::read_to_string(here.join("peers/python/requirements.txt"))?;
+    let pinned = list.lines().filter_map(|line| line.split_once("=="));
+    versions.extend(pinned.map(|(name, version)| (name.to_owned(), version.to_owned())));
+    for (program, argument) in [
+        ("rustc", "-V"),
+        ("nginx", "-v"),
+        ("node", "-v"),
+        ("wrk", "-v"),
+    ] {
+        if let Ok(output) = Command::new(program).arg(argument).output() {
+            let said = [output.stdout, output.stderr].concat();
+            let said = String::from_utf8_lossy(&said);
+            let line = said.lines().next().unwrap_or_default();
+            versions.push((program.to_owned(), line.trim().to_owned()));
+        }
+    }
+    Ok(versions)
+}
+
+/// Writes the report, as tables and as JSON, and its plot.
+fn keep(report: &Report, dir: &Path) -> Result<(), Box<dyn Error>> {
+    fs::create_dir_all(dir)?;
+    let name = |ending: &str| dir.join(format!("{}.{ending}", report.date));
+    fs::write(name("md"), report.markdown())?;
+    fs::write(name("json"), serde_json::to_vec_pretty(report)?)?;
+    let shown: Vec<&Table> = report
+        .tables
+        .iter()
+        .filter(|table| ["echo", "http"].contains(&table.suite.as_str()) && table.cores == 1)
+        .collect();
+    if !shown.is_empty() {
+        plot::draw(&shown, &name("svg"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,73 @@
+//! Bars for the README: each server's ratio to the reference, a panel for each work.
+
+use std::path::Path;
+
+use plotters::prelude::*;
+
+use crate::report::Table;
+
+const WIDTH: u32 = 900;
+const BAR: u32 = 22;
+const HEAD: u32 = 60;
+
+const OURS: RGBColor = RGBColor(0xb3, 0x5c, 0x1e);
+const OTHERS: RGBColor = RGBColor(0x8a, 0x9a, 0xa8);
+const REFERENCE: RGBColor = RGBColor(0x4a, 0x5a, 0x68);
+
+/// Draws `tables`, one below the other, into a new file.
+pub fn draw(tables: &[&Table], path: &Path) -> Result<(), Box<dyn std::error::Error>> {
+    let heights: Vec<u32> = tables
+        .iter()
+        .map(|table| HEAD + BAR * table.sorted().len() as u32 + 10)
+        .collect();
+    let root = SVGBackend::new(path, (WIDTH, heights.iter().sum())).into_drawing_area();
+    root.fill(&WHITE)?;
+    let mut top = 0;
+    for (table, height) in tables.iter().zip(heights) {
+        let panel = root.clone().shrink((0, top), (WIDTH, height));
+        panel_of(table, &panel)?;
+        top += height;
+    }
+    root.present()?;
+    Ok(())
+}
+
+fn panel_of<B>(
+    table: &Table,
+    panel: &DrawingArea<B, plotters::coord::Shift>,
+) -> Result<(), Box<dyn std::error::Error>>
+where
+    B: DrawingBackend,
+    B::ErrorType: 'static,
+{
+    let rows = table.sorted();
+    let most = rows.iter().map(|(_, ratio)| *ratio).fold(1.0, f64::max);
+    let title = format!(
+        "{}: {} (ratio to {})",
+        table.suite, table.work, table.reference
+    );
+    let text = |size| ("sans-serif", size).into_font().color(&BLACK);
+    panel.draw(&Text::new(title, (10, 18), text(18)))?;
+    let left = 130;
+    let scale = f64::from(WIDTH - 230) / most;
+    for (at, (row, ratio)) in rows.iter().enumerate() {
+        let y = (HEAD - 12 + BAR * at as u32) as i32;
+        let color = match row.server.as_str() {
+            "ropewalk" => OURS,
+            name if name == table.reference => REFERENCE,
+            _ => OTHERS,
+        };
+        let end = left + (ratio * scale) as i32;
+        panel.draw(&Text::new(row.server.clone(), (10, y + 2), text(14)))?;
+        panel.draw(&Rectangle::new(
+            [(left, y), (end, y + BAR as i32 - 6)],
+            color.filled(),
+        ))?;
+        panel.draw(&Text::new(
+            format!("{ratio:.2}"),
+            (end + 6, y + 2),
+            text(14),
+        ))?;
+    }
+    Ok(())
+}

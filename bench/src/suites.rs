@@ -1,0 +1,136 @@
+//! What is measured over the network: the works of each suite, and the reference of each.
+
+use crate::load::Load;
+
+/// One work that servers do side by side.
+#[derive(Clone, Copy, Debug)]
+pub struct Work {
+    pub suite: &'static str,
+    pub name: &'static str,
+    pub app: &'static str,
+    pub unit: &'static str,
+    /// All others are divided by it.
+    pub reference: &'static str,
+    pub load: Load,
+}
+
+const fn work(
+    suite: &'static str,
+    name: &'static str,
+    app: &'static str,
+    reference: &'static str,
+    load: Load,
+) -> Work {
+    let unit = match load {
+        Load::Download(..) | Load::Echo(_, _, 4096..) => "bytes/s",
+        _ => "/s",
+    };
+    Work {
+        suite,
+        name,
+        app,
+        unit,
+        reference,
+        load,
+    }
+}
+
+pub const WORKS: &[Work] = &[
+    work(
+        "echo",
+        "64 B, depth 1",
+        "echo",
+        "c-epoll",
+        Load::Echo(64, 1, 64),
+    ),
+    work(
+        "echo",
+        "64 B, depth 16",
+        "echo",
+        "c-epoll",
+        Load::Echo(64, 16, 64),
+    ),
+    work(
+        "echo",
+        "16 KiB stream",
+        "echo",
+        "c-epoll",
+        Load::Echo(16, 4, 16384),
+    ),
+    work(
+        "lines",
+        "16 lines a read",
+        "lines",
+        "c-epoll",
+        Load::Lines(64),
+    ),
+    work(
+        "http",
+        "hello, 64 connections",
+        "hello",
+        "nginx",
+        Load::Requests(64, 1, "/"),
+    ),
+    work(
+        "http",
+        "hello, 256 connections",
+        "hello",
+        "nginx",
+        Load::Requests(256, 1, "/"),
+    ),
+    work(
+        "http",
+        "hello by 16, 64 connections",
+        "hello",
+        "nginx",
+        Load::Requests(64, 16, "/"),
+    ),
+    work(
+        "http",
+        "hello by 16, 256 connections",
+        "hello",
+        "nginx",
+        Load::Requests(256, 16, "/"),
+    ),
+    work(
+        "http",
+        "JSON, routed, five headers",
+        "json",
+        "hyper",
+        Load::Requests(64, 1, "/users/42/orders/7"),
+    ),
+    work(
+        "http",
+        "1 KiB file",
+        "file",
+        "nginx",
+        Load::Requests(64, 1, "/1k.txt"),
+    ),
+    work(
+        "churn",
+        "a connection per request",
+        "hello",
+        "nginx",
+        Load::Churn(64),
+    ),
+    work(
+        "file",
+        "1 MiB",
+        "file",
+        "nginx",
+        Load::Download(8, "/1m.bin"),
+    ),
+    work(
+        "file",
+        "100 MiB",
+        "file",
+        "nginx",
+        Load::Download(8, "/100m.bin"),
+    ),
+];
+
+/// The names of all suites, those of other modules too.
+pub const SUITES: &[&str] = &[
+    "echo", "lines", "http", "churn", "file", "memory", "start", "timers", "deferred", "threads",
+    "counts", "growth",
+];
