@@ -34,6 +34,8 @@ pub struct Bench<'a> {
     pub generator: PathBuf,
     pub script: PathBuf,
     pub effort: Effort,
+    /// The names of the servers to be measured; all, if there are none.
+    pub only: Vec<String>,
 }
 
 /// One server in a work.
@@ -51,9 +53,9 @@ impl Bench<'_> {
         let mut contestants = Vec::new();
         // The reference comes first.
         let reference = |server: &&Server| server.name != work.reference;
-        let mut servers: Vec<&Server> = SERVERS
-            .iter()
-            .filter(|server| server.has(work.app) && (workers == 1 || server.scales))
+        let mut servers: Vec<&Server> = self
+            .servers(work.app, work.reference)
+            .filter(|server| workers == 1 || server.scales)
             .collect();
         servers.sort_by_key(reference);
         for server in servers {
@@ -110,6 +112,18 @@ impl Bench<'_> {
             less_is_better: false,
             rows,
             missing,
+        })
+    }
+
+    /// The servers that have `app` and are wanted.
+    pub fn servers<'a>(
+        &'a self,
+        app: &'a str,
+        reference: &'a str,
+    ) -> impl Iterator<Item = &'static Server> + 'a {
+        SERVERS.iter().filter(move |server| {
+            let wanted = self.only.is_empty() || self.only.iter().any(|name| name == server.name);
+            server.has(app) && (wanted || server.name == reference)
         })
     }
 

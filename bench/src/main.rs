@@ -43,6 +43,9 @@ enum Commands {
         /// threads, counts.
         #[arg(long, value_delimiter = ',')]
         suite: Vec<String>,
+        /// Only these servers, and the references.
+        #[arg(long, value_delimiter = ',')]
+        server: Vec<String>,
         /// Fewer and shorter bursts: to see that all runs, not to quote.
         #[arg(long)]
         quick: bool,
@@ -71,6 +74,7 @@ fn main() -> ExitCode {
 fn run(command: Commands) -> Result<(), Box<dyn Error>> {
     let Commands::Compare {
         suite,
+        server,
         quick,
         rounds,
         json,
@@ -78,6 +82,12 @@ fn run(command: Commands) -> Result<(), Box<dyn Error>> {
     } = command;
     if let Some(unknown) = suite.iter().find(|name| !SUITES.contains(&name.as_str())) {
         return Err(format!("no suite {unknown}; there are {}", SUITES.join(", ")).into());
+    }
+    if let Some(unknown) = server
+        .iter()
+        .find(|name| !SERVERS.iter().any(|one| one.name == **name))
+    {
+        return Err(format!("no server {unknown}").into());
     }
     let wanted = |name: &str| suite.is_empty() || suite.iter().any(|suite| suite == name);
     let effort = match quick {
@@ -102,6 +112,7 @@ fn run(command: Commands) -> Result<(), Box<dyn Error>> {
         generator: built.binary("bench-load")?.to_owned(),
         script: here.join("src/wrk.lua"),
         effort,
+        only: server,
     };
     let mut missing: Vec<String> = SERVERS
         .iter()

@@ -14,7 +14,7 @@ use crate::compare::Bench;
 use crate::machine::Cores;
 use crate::report::{Row, Table};
 use crate::rounds::median;
-use crate::servers::{Running, SERVERS, Server};
+use crate::servers::{Running, Server};
 
 /// Requests of a short run and of a long one: what they differ by is the requests' own.
 const SHORT: usize = 500;
@@ -58,10 +58,6 @@ impl Cells {
     }
 }
 
-fn servers(app: &str) -> impl Iterator<Item = &'static Server> {
-    SERVERS.iter().filter(move |server| server.has(app))
-}
-
 impl Bench<'_> {
     /// Bytes for each of `connections` idle connections, bare or of HTTP.
     pub fn memory(&self, connections: usize, http: bool, cores: &Cores) -> Table {
@@ -70,7 +66,7 @@ impl Bench<'_> {
             false => ("echo", "c-epoll", "bare TCP"),
         };
         let mut cells = Cells::default();
-        for server in servers(app) {
+        for server in self.servers(app, reference) {
             eprint!("memory, {name}: {}        \r", server.name);
             let bytes = self.idle_bytes(server, app, connections, http, cores);
             cells.add(server.name, bytes.map(|bytes| vec![bytes]));
@@ -139,7 +135,7 @@ impl Bench<'_> {
     /// From exec to the first answer, in milliseconds.
     pub fn start_time(&self, cores: &Cores) -> Table {
         let mut cells = Cells::default();
-        for server in servers("hello") {
+        for server in self.servers("hello", "nginx") {
             let pin = ["taskset", "-c", &cores.server];
             let times = (0..5).map(|_| {
                 let began = Instant::now();
@@ -166,7 +162,7 @@ impl Bench<'_> {
             self.difference(server, app, &["strace", "-c", "-f", "-o"], calls_in_summary)
         };
         let mut cells = Cells::default();
-        for server in servers(app) {
+        for server in self.servers(app, reference) {
             eprint!("system calls, {app}: {}        \r", server.name);
             cells.add(server.name, count(server).map(|calls| vec![calls]));
         }
@@ -182,7 +178,8 @@ impl Bench<'_> {
         ];
         let tool = ["valgrind", "--tool=callgrind", "--callgrind-out-file"];
         let mut cells = Cells::default();
-        for server in servers(app).filter(|server| counted.contains(&server.name)) {
+        let servers = self.servers(app, reference);
+        for server in servers.filter(|server| counted.contains(&server.name)) {
             eprint!("instructions, {app}: {}        \r", server.name);
             let count = self.difference(server, app, &tool, instructions_in_profile);
             cells.add(server.name, count.map(|count| vec![count]));
