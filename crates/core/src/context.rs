@@ -110,7 +110,9 @@ impl LoopContext {
         self.epoch + Duration::from_nanos(nanos)
     }
 
-    pub(crate) fn now_nanos(&self) -> u64 {
+    /// The time of this turn, in nanoseconds since the epoch.
+    #[must_use]
+    pub fn now_nanos(&self) -> u64 {
         self.now.get()
     }
 

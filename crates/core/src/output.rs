@@ -184,6 +184,21 @@ impl OutputQueue {
         self.memory == 0 && self.file == 0
     }
 
+    /// All that is unsent, if it is one piece of memory: mostly it is.
+    ///
+    /// ```
+    /// use ropewalk_core::OutputQueue;
+    ///
+    /// let mut queue = OutputQueue::default();
+    /// queue.write(b"one ");
+    /// queue.write(b"piece");
+    /// assert_eq!(queue.contiguous(), Some(&b"one piece"[..]));
+    /// ```
+    #[must_use]
+    pub fn contiguous(&self) -> Option<&[u8]> {
+        self.pieces.is_empty().then(|| &self.tail[self.tail_sent..])
+    }
+
     /// Fills `slices` with the bytes at the front, up to the first file, and returns how many
     /// were filled.
     pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {

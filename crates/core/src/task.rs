@@ -56,6 +56,8 @@ struct Slot {
 struct Woken {
     /// `None` once the set is gone.
     queue: Mutex<Option<Vec<Arc<TaskWaker>>>>,
+    /// Whether the queue has any: asked in each turn of a loop, and so without its lock.
+    any: AtomicBool,
     wake_owner: Box<dyn Fn() + Send + Sync>,
 }
 
@@ -82,6 +84,7 @@ impl Tasks {
                 batch: Cell::new(Vec::new()),
                 woken: Arc::new(Woken {
                     queue: Mutex::new(Some(Vec::new())),
+                    any: AtomicBool::new(false),
                     wake_owner: Box::new(wake),
                 }),
             }),
@@ -119,9 +122,13 @@ impl Tasks {
     /// Polls each task that was woken before this call, once, in the order of their waking.
     /// Those woken meanwhile wait for the next call. Returns how many were polled.
     pub fn run_woken(&self) -> usize {
+        if !self.has_woken() {
+            return 0;
+        }
         let mut batch = self.set.batch.take();
         if let Some(queue) = &mut *self.set.woken.queue() {
             mem::swap(queue, &mut batch);
+            self.set.woken.any.store(false, Ordering::SeqCst);
         }
         let mut polled = 0;
         for waker in batch.drain(..) {
@@ -134,11 +141,7 @@ impl Tasks {
     /// Whether [`run_woken`](Self::run_woken) has something to do.
     #[must_use]
     pub fn has_woken(&self) -> bool {
-        self.set
-            .woken
-            .queue()
-            .as_ref()
-            .is_some_and(|queue| !queue.is_empty())
+        self.set.woken.any.load(Ordering::SeqCst)
     }
 
     /// How many tasks have not ended.
@@ -287,6 +290,8 @@ impl Woken {
         let was_empty = match &mut *self.queue() {
             Some(queue) => {
                 queue.push(waker);
+                // Within the lock, so that it never says less than there is.
+                self.any.store(true, Ordering::SeqCst);
                 queue.len() == 1
             }
             None => false,

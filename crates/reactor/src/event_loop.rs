@@ -169,7 +169,9 @@ impl EventLoop {
         self.remote.awake();
         polled?;
         self.run_deadlines();
-        self.timers.run_due(self.now());
+        if !self.timers.is_empty() {
+            self.timers.run_due(self.context.now());
+        }
         self.run_remote_calls();
         self.tasks.run_woken();
         for id in unfinished {
@@ -201,8 +203,9 @@ impl EventLoop {
 
     /// Reads the time for this turn.
     fn wake_up(&self) {
-        self.context.set_now(self.driver.now());
-        self.timers.set_now(self.context.now());
+        let now = self.driver.now();
+        self.context.set_now(now);
+        self.timers.set_now(now);
     }
 
     /// The time of this turn. Between runs there are no turns, and the time is read.
@@ -235,7 +238,7 @@ impl EventLoop {
     }
 
     fn run_deadlines(&self) {
-        let now = self.context.nanos(self.now());
+        let now = self.context.now_nanos();
         self.deadlines.borrow_mut().advance(now);
         loop {
             let due = self.deadlines.borrow_mut().pop_due();

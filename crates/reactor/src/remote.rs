@@ -29,6 +29,8 @@ pub struct ReactorRemote {
 /// What the loop shares with other threads.
 pub(crate) struct Remote {
     calls: Mutex<Calls>,
+    /// Whether calls wait: asked in each turn, and so without their lock.
+    any: AtomicBool,
     /// The loop is about to wait, or waits: it must be woken.
     asleep: AtomicBool,
     waker: Arc<dyn Wake>,
@@ -54,6 +56,7 @@ impl ReactorRemote {
             return false;
         }
         calls.waiting.push_back(Box::new(call));
+        self.shared.any.store(true, Ordering::SeqCst);
         drop(calls);
         self.shared.wake();
         true
@@ -70,6 +73,7 @@ impl Remote {
     pub(crate) fn new(waker: Arc<dyn Wake>) -> Self {
         Self {
             calls: Mutex::default(),
+            any: AtomicBool::new(false),
             asleep: AtomicBool::new(false),
             waker,
         }
@@ -93,17 +97,20 @@ impl Remote {
     }
 
     pub(crate) fn has_calls(&self) -> bool {
-        !self.lock().waiting.is_empty()
+        self.any.load(Ordering::SeqCst)
     }
 
     pub(crate) fn take_calls(&self) -> VecDeque<Call> {
-        std::mem::take(&mut self.lock().waiting)
+        let mut calls = self.lock();
+        self.any.store(false, Ordering::SeqCst);
+        std::mem::take(&mut calls.waiting)
     }
 
     /// Takes no more calls, and drops those that wait.
     pub(crate) fn close(&self) {
         let mut calls = self.lock();
         calls.closed = true;
+        self.any.store(false, Ordering::SeqCst);
         let waiting = std::mem::take(&mut calls.waiting);
         drop(calls);
         // A call's destructor may be anything.

@@ -9,10 +9,12 @@ use std::rc::{Rc, Weak};
 use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Version, header};
+use http::{Method, Version, header};
 use ropewalk_core::{Address, ReactorCore, Transport};
 use time::OffsetDateTime;
 use time::macros::format_description;
+
+use crate::h1::RequestHead;
 
 /// What is known of a request before it is answered.
 pub(crate) struct Entry {
@@ -32,26 +34,24 @@ pub(crate) const CLIENT_CLOSED: u16 = 499;
 
 impl Entry {
     /// `None` when nobody listens.
-    pub(crate) fn new(
-        transport: &Transport,
-        method: &Method,
-        target: &Bytes,
-        version: Version,
-        headers: &HeaderMap,
-    ) -> Option<Box<Self>> {
+    pub(crate) fn new(transport: &Transport, head: &RequestHead) -> Option<Box<Self>> {
         if !tracing::enabled!(target: "ropewalk::access", tracing::Level::INFO) {
             return None;
         }
         let field = |name| {
-            let value = headers.get(name).map(http::HeaderValue::as_bytes);
+            let value = head
+                .parts
+                .headers
+                .get(name)
+                .map(http::HeaderValue::as_bytes);
             value.map(Bytes::copy_from_slice)
         };
         Some(Box::new(Self {
             peer: transport.peer(),
             reactor: Rc::downgrade(&transport.reactor()),
-            method: method.clone(),
-            target: target.clone(),
-            version,
+            method: head.parts.method.clone(),
+            target: head.target.clone(),
+            version: head.parts.version,
             referer: field(header::REFERER),
             user_agent: field(header::USER_AGENT),
             started: transport.now(),

@@ -1,5 +1,6 @@
 //! What a request or a response carries.
 
+use std::any::Any;
 use std::collections::VecDeque;
 use std::error::Error;
 use std::fmt;
@@ -8,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, Request};
 use http_body::{Frame, SizeHint};
 use ropewalk_core::{FileRegion, Segment};
 
@@ -153,6 +154,28 @@ impl Body {
     }
 }
 
+impl RequestInfo {
+    /// What is known of `request`. A [`Site`](crate::Site) puts it into the body, where it costs
+    /// nothing; who replaces the body by one of another type, and wants those behind to know, puts
+    /// it into the [extensions](Request::extensions), where it is looked for first.
+    ///
+    /// ```
+    /// use http::{Request, Response};
+    /// use ropewalk_web::{Body, RequestInfo, Site, handler_fn};
+    ///
+    /// let site = Site::new(handler_fn(|request: Request<Body>| {
+    ///     let peer = RequestInfo::of(&request).map(|info| info.peer.clone());
+    ///     Response::new(Body::from(format!("You are {peer:?}")))
+    /// }));
+    /// ```
+    #[must_use]
+    pub fn of<B: 'static>(request: &Request<B>) -> Option<&Self> {
+        let body: &dyn Any = request.body();
+        let in_body = || body.downcast_ref::<Body>()?.info();
+        request.extensions().get().or_else(in_body)
+    }
+}
+
 impl Segments {
     /// Bytes in all.
     pub(crate) fn len(&self) -> u64 {
@@ -161,6 +184,18 @@ impl Segments {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.first.is_none() && self.rest.is_empty()
+    }
+
+    /// Takes the first, if it is one of bytes and no longer than this.
+    pub(crate) fn take_short(&mut self, at_most: usize) -> Option<Bytes> {
+        match &mut self.first {
+            Some(Segment::Bytes(bytes)) if bytes.len() <= at_most => {
+                let bytes = std::mem::take(bytes);
+                self.first = None;
+                Some(bytes)
+            }
+            _ => None,
+        }
     }
 
     pub(crate) fn pop_front(&mut self) -> Option<Segment> {

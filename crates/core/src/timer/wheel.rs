@@ -141,6 +141,9 @@ impl<T> Wheel<T> {
     /// each such slot. A time that has passed means at once.
     #[must_use]
     pub fn next_wake(&self) -> Option<u64> {
+        if self.is_empty() {
+            return None;
+        }
         if let Some(first) = self.lists.head(DUE) {
             return Some(self.lists.deadline(first));
         }
@@ -153,6 +156,10 @@ impl<T> Wheel<T> {
     /// [`pop_due`](Self::pop_due). A `now` before the wheel's time counts as the wheel's time.
     pub fn advance(&mut self, now: u64) {
         let now = now.max(self.now);
+        if self.is_empty() {
+            self.now = now;
+            return;
+        }
         let top = level_of(self.now ^ now);
         self.now = now;
         // Upwards, so that what is spread over the levels below isn't met again.

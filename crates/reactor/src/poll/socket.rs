@@ -167,6 +167,13 @@ struct Step {
 }
 
 fn send_memory(socket: BorrowedFd<'_>, output: &OutputQueue) -> io::Result<Step> {
+    if let Some(bytes) = output.contiguous() {
+        let sent = send(socket, bytes, SendFlags::NOSIGNAL)?;
+        return Ok(Step {
+            sent: sent as u64,
+            full: sent < bytes.len(),
+        });
+    }
     let mut slices = [IoSlice::new(&[]); SLICES];
     let count = output.slices(&mut slices);
     let slices = &slices[..count];
@@ -175,10 +182,7 @@ fn send_memory(socket: BorrowedFd<'_>, output: &OutputQueue) -> io::Result<Step>
         // A file follows: let its first bytes share a packet with these.
         flags |= SendFlags::MORE;
     }
-    let sent = match slices {
-        [one] => send(socket, one, flags)?,
-        many => sendmsg(socket, many, &mut SendAncillaryBuffer::default(), flags)?,
-    };
+    let sent = sendmsg(socket, slices, &mut SendAncillaryBuffer::default(), flags)?;
     let given: usize = slices.iter().map(|slice| slice.len()).sum();
     Ok(Step {
         sent: sent as u64,

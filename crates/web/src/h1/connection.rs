@@ -35,6 +35,9 @@ const LINGER: Duration = Duration::from_secs(2);
 /// A request body that nobody read is skipped, to keep the connection, if no more is left of it.
 const SKIP_AT_MOST: u64 = 64 * 1024;
 
+/// An answer that is no longer than this is copied behind its head.
+const SHORT: usize = 1024;
+
 /// One connection of a site.
 pub(crate) struct Connection<S> {
     site: Rc<Shared<S>>,
@@ -197,18 +200,8 @@ where
     /// A request has come: gives it to the service.
     fn begin(&mut self, transport: &mut Transport, head: RequestHead) {
         self.requests += 1;
-        let keep_alive = head.keep_alive
-            && !self.draining
-            && self.requests < self.site.limits.requests_per_connection;
-        let now = transport.now();
-        let RequestHead { parts, .. } = head;
-        let log = Entry::new(
-            transport,
-            &parts.method,
-            &head.target,
-            parts.version,
-            &parts.headers,
-        );
+        let last = self.requests >= self.site.limits.requests_per_connection;
+        let log = Entry::new(transport, &head);
         let (sender, received) = match head.body {
             BodyLength::None | BodyLength::Length(0) => (None, None),
             length => {
@@ -220,18 +213,13 @@ where
                 (Some(sender), Some(received))
             }
         };
-        let info = RequestInfo::new(transport.peer(), transport.host().clone(), now);
+        let mut exchange = self.site.exchange();
+        exchange.begin(&head, sender, log);
+        exchange.keep_alive &= !self.draining && !last;
+        let (peer, host) = (transport.peer(), transport.host().clone());
+        let info = RequestInfo::new(peer, host, transport.now());
         let body = Body::received(info, received);
-        let mut exchange = self.site.place(Exchange::new(
-            parts.method.clone(),
-            parts.version,
-            keep_alive,
-            head.body,
-            sender,
-            head.expect_continue,
-            log,
-        ));
-        let called = self.call(Request::from_parts(parts, body));
+        let called = self.call(Request::from_parts(head.parts, body));
         match called {
             Called::Answered(result) => {
                 self.state = State::Exchange(exchange);
@@ -336,7 +324,7 @@ where
             tracing::error!(status = %parts.status, "a handler's answer is no final one");
             return self.refuse(transport, HANDLER_FAILED);
         }
-        let segments = take_segments(&mut body);
+        let mut segments = take_segments(&mut body);
         let length = match &segments {
             Some(segments) => Some(segments.len()),
             None => body.size_hint().exact(),
@@ -371,7 +359,13 @@ where
             keep_alive: exchange.keep_alive,
             date: "",
         };
-        self.site.write_head(transport, head);
+        let short = match &mut segments {
+            Some(segments) if framing.sends_body() => segments.take_short(SHORT),
+            _ => None,
+        };
+        let short = short.unwrap_or_default();
+        exchange.sent = short.len() as u64;
+        self.site.write_head(transport, head, &short);
         exchange.give_up_body();
         exchange.source = match segments {
             _ if !framing.sends_body() => Source::Done,
@@ -487,10 +481,11 @@ where
             keep_alive: false,
             date: "",
         };
-        self.site.write_head(transport, head);
-        if framing.sends_body() {
-            transport.write(text.as_bytes());
-        }
+        let content = match framing.sends_body() {
+            true => text.as_bytes(),
+            false => &[],
+        };
+        self.site.write_head(transport, head, content);
         if let State::Exchange(exchange) = &mut self.state {
             exchange.cancel();
         }

@@ -6,7 +6,7 @@ use http::{Method, StatusCode, Version};
 use ropewalk_core::{Segment, Task, Transport};
 
 use super::stream::{Gate, PIECE, QUEUE_AHEAD};
-use super::{BodyLength, ChunkedDecoder, Event, RequestError};
+use super::{BodyLength, ChunkedDecoder, Event, RequestError, RequestHead};
 use crate::access_log::Entry;
 use crate::body::{BodyError, BodySender, Segments};
 
@@ -59,33 +59,44 @@ pub(super) enum Feed {
 }
 
 impl Exchange {
-    pub(super) fn new(
-        method: Method,
-        version: Version,
-        keep_alive: bool,
-        body: BodyLength,
-        sender: Option<BodySender>,
-        expect_continue: bool,
-        log: Option<Box<Entry>>,
-    ) -> Self {
+    /// One that has not begun.
+    pub(super) fn new() -> Self {
         Self {
-            method,
-            version,
-            keep_alive,
+            method: Method::GET,
+            version: Version::HTTP_11,
+            keep_alive: false,
             status: StatusCode::OK,
             sent: 0,
-            log,
+            log: None,
             task: None,
-            source: Source::Handler,
+            source: Source::Done,
             gate: None,
-            rest: match body {
-                BodyLength::None | BodyLength::Length(0) => Rest::Nothing,
-                BodyLength::Length(length) => Rest::Length(length),
-                BodyLength::Chunked => Rest::Chunked(Box::default()),
-            },
-            sender,
-            expect_continue,
+            rest: Rest::Nothing,
+            sender: None,
+            expect_continue: false,
         }
+    }
+
+    /// A request with this head has come. `sender` takes its body, if it has one.
+    pub(super) fn begin(
+        &mut self,
+        head: &RequestHead,
+        sender: Option<BodySender>,
+        log: Option<Box<Entry>>,
+    ) {
+        self.method = head.parts.method.clone();
+        self.version = head.parts.version;
+        self.keep_alive = head.keep_alive;
+        self.sent = 0;
+        self.log = log;
+        self.source = Source::Handler;
+        self.rest = match head.body {
+            BodyLength::None | BodyLength::Length(0) => Rest::Nothing,
+            BodyLength::Length(length) => Rest::Length(length),
+            BodyLength::Chunked => Rest::Chunked(Box::default()),
+        };
+        self.sender = sender;
+        self.expect_continue = head.expect_continue;
     }
 
     /// Gives it the bytes that follow.
@@ -250,11 +261,13 @@ impl Exchange {
         }
     }
 
-    /// Lets go of all that it holds, and keeps its place in memory.
+    /// Lets go of all that it holds, and keeps its place in memory for another request.
     pub(super) fn clear(&mut self) {
         self.log = None;
+        self.task = None;
         self.source = Source::Done;
         self.gate = None;
+        self.rest = Rest::Nothing;
         self.sender = None;
     }
 

@@ -43,6 +43,16 @@ pub(super) fn has_bare_cr(lines: &[u8]) -> bool {
     memchr_iter(b'\r', lines).any(|at| lines.get(at + 1) != Some(&b'\n'))
 }
 
+/// The values of the fields with this name. The fields of an answer are few: looking at each is
+/// cheaper than the map's hash.
+pub(super) fn values<'a>(
+    headers: &'a HeaderMap,
+    name: &'a HeaderName,
+) -> impl Iterator<Item = &'a HeaderValue> {
+    let fields = headers.iter().filter(move |(other, _)| *other == name);
+    fields.map(|(_, value)| value)
+}
+
 /// The elements of a comma-separated list, without the white space around them. An empty value has
 /// one, empty element.
 pub(super) fn list_elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {

@@ -49,16 +49,15 @@ fn is_name_or_address(host: &[u8]) -> bool {
         return false;
     }
     let mut rest = host;
-    loop {
-        rest = match rest {
-            [] => return true,
-            [byte, rest @ ..] if IN_NAME[usize::from(*byte)] => rest,
+    while let Some(at) = rest.iter().position(|byte| !IN_NAME[usize::from(*byte)]) {
+        rest = match &rest[at..] {
             [b'%', high, low, rest @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
                 rest
             }
             _ => return false,
         }
     }
+    true
 }
 
 /// What stands in a `reg-name`, of which every IPv4 address is one too, but for escapes:

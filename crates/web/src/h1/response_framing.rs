@@ -10,6 +10,7 @@ use http::header::{CONTENT_LENGTH, HeaderMap};
 use http::{Method, StatusCode, Version};
 
 use super::body_length::parse_content_length;
+use super::fields::values;
 
 /// How the end of a response is marked, and whether a body is sent at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,7 +124,7 @@ pub(super) fn forbids_length(status: StatusCode) -> bool {
 }
 
 fn declared_length(headers: &HeaderMap) -> Result<Option<u64>, FramingError> {
-    let mut values = headers.get_all(CONTENT_LENGTH).iter();
+    let mut values = values(headers, &CONTENT_LENGTH);
     match (values.next(), values.next()) {
         (None, _) => Ok(None),
         (Some(value), None) => parse_content_length(value.as_bytes())

@@ -12,8 +12,11 @@ use http::{StatusCode, Version};
 
 use super::ResponseFraming;
 use super::chunked::is_forbidden_trailer;
-use super::fields::list_elements;
+use super::fields::{list_elements, values};
 use super::response_framing::forbids_length;
+
+/// Room for a head, made at once.
+const USUAL_HEAD: usize = 256;
 
 /// All that the head of a response says.
 #[derive(Clone, Copy, Debug)]
@@ -60,15 +63,8 @@ pub struct ResponseHead<'a> {
 /// );
 /// ```
 pub fn encode_response_head(out: &mut Vec<u8>, head: &ResponseHead<'_>) {
-    out.extend_from_slice(match head.version {
-        Version::HTTP_10 => b"HTTP/1.0 ",
-        _ => b"HTTP/1.1 ",
-    });
-    out.extend_from_slice(head.status.as_str().as_bytes());
-    out.push(b' ');
-    out.extend_from_slice(head.status.canonical_reason().unwrap_or("").as_bytes());
-    out.extend_from_slice(b"\r\n");
-
+    out.reserve(USUAL_HEAD);
+    encode_status_line(out, head);
     let mut has_date = head.status.is_informational();
     for (name, value) in head.headers {
         if name == CONTENT_LENGTH || name == TRANSFER_ENCODING || name == CONNECTION {
@@ -82,6 +78,21 @@ pub fn encode_response_head(out: &mut Vec<u8>, head: &ResponseHead<'_>) {
     }
     encode_framing(out, head);
     encode_connection(out, head);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn encode_status_line(out: &mut Vec<u8>, head: &ResponseHead<'_>) {
+    if head.status == StatusCode::OK && head.version == Version::HTTP_11 {
+        // Nearly all of them.
+        return out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+    }
+    out.extend_from_slice(match head.version {
+        Version::HTTP_10 => b"HTTP/1.0 ",
+        _ => b"HTTP/1.1 ",
+    });
+    out.extend_from_slice(head.status.as_str().as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(head.status.canonical_reason().unwrap_or("").as_bytes());
     out.extend_from_slice(b"\r\n");
 }
 
@@ -192,13 +203,11 @@ fn encode_connection(out: &mut Vec<u8>, head: &ResponseHead<'_>) {
 }
 
 fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
-    headers
-        .get_all(CONNECTION)
-        .iter()
-        .flat_map(|value| list_elements(value.as_bytes()))
+    values(headers, &CONNECTION).flat_map(|value| list_elements(value.as_bytes()))
 }
 
 fn encode_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    out.reserve(name.len() + value.len() + 4);
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");
     out.extend_from_slice(value);

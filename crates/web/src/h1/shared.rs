@@ -43,28 +43,31 @@ impl<S> Shared<S> {
         parse_request_head(input, &self.limits, scan, &mut self.heads.borrow_mut())
     }
 
-    /// Writes a head, with the date of now.
-    pub(super) fn write_head(&self, transport: &mut Transport, head: ResponseHead<'_>) {
+    /// Writes a head, with the date of now, and the content that is to be copied behind it.
+    pub(super) fn write_head(
+        &self,
+        transport: &mut Transport,
+        head: ResponseHead<'_>,
+        content: &[u8],
+    ) {
         let wall_clock = || transport.reactor().wall_clock();
         let now = transport.now();
         self.date.refresh(now, wall_clock);
         self.date.with(|date| {
-            transport.write_with(|out| encode_response_head(out, &ResponseHead { date, ..head }));
+            transport.write_with(|out| {
+                encode_response_head(out, &ResponseHead { date, ..head });
+                out.extend_from_slice(content);
+            });
         });
     }
 
-    /// Gives `exchange` a place in memory.
-    pub(super) fn place(&self, exchange: Exchange) -> Box<Exchange> {
-        match self.spare.take() {
-            Some(mut place) => {
-                *place = exchange;
-                place
-            }
-            None => Box::new(exchange),
-        }
+    /// An exchange that has not begun.
+    pub(super) fn exchange(&self) -> Box<Exchange> {
+        let spare = self.spare.take();
+        spare.unwrap_or_else(|| Box::new(Exchange::new()))
     }
 
-    /// Keeps the place of an exchange that has ended for the next one.
+    /// Keeps the memory of an exchange that has ended for the next one.
     pub(super) fn put_back(&self, mut exchange: Box<Exchange>) {
         exchange.clear();
         self.spare.set(Some(exchange));
