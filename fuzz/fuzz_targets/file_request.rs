@@ -7,11 +7,10 @@ use std::io::Write;
 use std::sync::OnceLock;
 use std::time::Instant;
 
-use bytes::BytesMut;
 use http::Request;
 use libfuzzer_sys::fuzz_target;
 use ropewalk_web::FileService;
-use ropewalk_web::h1::{HeadScan, Limits, parse_request_head};
+use ropewalk_web::h1::{HeadScan, HeadStorage, Limits, parse_request_head};
 
 fuzz_target!(|input: &[u8]| {
     let mut head = b"GET /".to_vec();
@@ -21,7 +20,7 @@ fuzz_target!(|input: &[u8]| {
         &head,
         &Limits::default(),
         &mut HeadScan::default(),
-        &mut BytesMut::new(),
+        &mut HeadStorage::default(),
     );
     let Ok(Some((head, _))) = parsed else { return };
     let files = FileService::new(folder().join("site")).expect("the folder is there");

@@ -3,10 +3,9 @@
 
 #![no_main]
 
-use bytes::BytesMut;
 use libfuzzer_sys::fuzz_target;
 use ropewalk_web::h1::{
-    BodyLength, HeadScan, Limits, RequestError, RequestHead, parse_request_head,
+    BodyLength, HeadScan, HeadStorage, Limits, RequestError, RequestHead, parse_request_head,
 };
 
 fuzz_target!(|input: &[u8]| {
@@ -37,7 +36,7 @@ fn parse(
     limits: &Limits,
 ) -> Result<Option<(RequestHead, usize)>, RequestError> {
     let mut progress = HeadScan::default();
-    let mut storage = BytesMut::new();
+    let mut storage = HeadStorage::default();
     for end in ends {
         let found = parse_request_head(&input[..end], limits, &mut progress, &mut storage)?;
         if found.is_some() {

@@ -376,6 +376,7 @@ where
             }
         };
         exchange.fill(transport);
+        self.site.give_back(parts.headers);
         self.attend_reader(transport);
     }
 

@@ -8,7 +8,7 @@
 use std::ops::Range;
 
 use http::StatusCode;
-use memchr::memchr;
+use memchr::memchr_iter;
 
 use super::fields::{BARE_CR, BARE_LF, check_line_end, is_token_byte};
 use super::{Limits, RequestError};
@@ -39,24 +39,15 @@ impl HeadScan {
         input: &[u8],
         limits: &Limits,
     ) -> Result<Option<Range<usize>>, RequestError> {
-        loop {
-            let bound = match self.block_start {
-                None => {
-                    check_first_bytes(&input[self.line_start..])?;
-                    self.line_start.saturating_add(limits.request_line)
-                }
-                Some(start) => start.saturating_add(limits.header_block),
-            };
-            let window_end = input.len().min(bound);
-            let Some(offset) = memchr(b'\n', &input[self.searched..window_end]) else {
-                self.searched = window_end;
-                return if window_end == bound {
-                    Err(self.too_long())
-                } else {
-                    Ok(None)
-                };
-            };
-            let line_end = self.searched + offset + 1;
+        if self.block_start.is_none() {
+            check_first_bytes(&input[self.line_start.min(input.len())..])?;
+        }
+        let unsearched = self.searched;
+        for offset in memchr_iter(b'\n', &input[unsearched..]) {
+            let line_end = unsearched + offset + 1;
+            if line_end > self.bound(limits) {
+                return Err(self.too_long());
+            }
             let line = &input[self.line_start..line_end];
             check_line_end(line)?;
             self.line_start = line_end;
@@ -68,6 +59,7 @@ impl HeadScan {
                     if self.empty_lines > EMPTY_LINES_MAX {
                         return Err(TOO_MANY_EMPTY_LINES);
                     }
+                    check_first_bytes(&input[line_end..])?;
                 }
                 (None, _) => self.block_start = Some(line_end),
                 (Some(_), 2) => return Ok(Some(self.head_start..line_end)),
@@ -78,6 +70,20 @@ impl HeadScan {
                     }
                 }
             }
+        }
+        self.searched = input.len();
+        if input.len() >= self.bound(limits) {
+            return Err(self.too_long());
+        }
+        Ok(None)
+    }
+
+    /// Where the line that was begun must have ended: the request line by its own limit, all
+    /// fields together by theirs.
+    fn bound(&self, limits: &Limits) -> usize {
+        match self.block_start {
+            None => self.line_start.saturating_add(limits.request_line),
+            Some(start) => start.saturating_add(limits.header_block),
         }
     }
 

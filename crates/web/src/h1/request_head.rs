@@ -6,7 +6,7 @@
 
 use std::mem::MaybeUninit;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::{HOST, HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::{Method, StatusCode, Uri, Version};
@@ -16,13 +16,10 @@ use super::fields::{
     BARE_CR, TOO_MANY, append_field, explain_field_error, has_bare_cr, list_elements,
 };
 use super::host::{is_host, is_host_with_port};
-use super::{BodyLength, HeadScan, Limits, RequestError};
+use super::{BodyLength, HeadScan, HeadStorage, Limits, RequestError};
 
 /// Heads with at most so many fields are parsed without an allocation for `httparse`'s slots.
 const INLINE_FIELDS: usize = 100;
-
-/// Heads are copied to storage of this size, one after the other.
-const STORAGE: usize = 4096;
 
 /// `http` keeps the offsets in a target as 16-bit numbers.
 const TARGET_MAX: usize = u16::MAX as usize - 1;
@@ -53,15 +50,13 @@ pub struct RequestHead {
 /// complete, the result is the head and the number of bytes that it took; what stands behind them
 /// is left alone. `progress` is then ready for the next request.
 ///
-/// The head is copied to `storage`, which serves any number of connections and allocates only when
-/// it is full of heads that are still in use: whoever keeps one keeps up to 4 KiB.
+/// The head is kept in `storage`, which serves any number of connections.
 ///
 /// ```
-/// use bytes::BytesMut;
-/// use ropewalk_web::h1::{BodyLength, HeadScan, Limits, parse_request_head};
+/// use ropewalk_web::h1::{BodyLength, HeadScan, HeadStorage, Limits, parse_request_head};
 ///
 /// let limits = Limits::default();
-/// let mut storage = BytesMut::new();
+/// let mut storage = HeadStorage::default();
 /// let mut progress = HeadScan::default();
 /// let input = b"PUT /notes HTTP/1.1\r\nHost: example.com\r\nContent-Length: 2\r\n\r\nhi";
 ///
@@ -88,7 +83,7 @@ pub fn parse_request_head(
     input: &[u8],
     limits: &Limits,
     progress: &mut HeadScan,
-    storage: &mut BytesMut,
+    storage: &mut HeadStorage,
 ) -> Result<Option<(RequestHead, usize)>, RequestError> {
     let Some(range) = progress.find_head(input, limits)? else {
         return Ok(None);
@@ -96,23 +91,19 @@ pub fn parse_request_head(
     let fields = progress.fields();
     let consumed = range.end;
     *progress = HeadScan::default();
-    let head = RequestHead::parse(&store(storage, &input[range]), fields)?;
+    let head = storage.store(&input[range]);
+    let head = RequestHead::parse(&head, fields, storage.map(fields)?)?;
     Ok(Some((head, consumed)))
 }
 
-/// Copies `head` to `storage`. What was cut off from it earlier shares its memory, which is used
-/// again once all of that is dropped.
-fn store(storage: &mut BytesMut, head: &[u8]) -> Bytes {
-    if storage.capacity() < head.len() {
-        storage.reserve(STORAGE.max(head.len()));
-    }
-    storage.extend_from_slice(head);
-    storage.split().freeze()
-}
-
 impl RequestHead {
-    /// Reads `head`, which begins with a request line and ends with the first empty line.
-    fn parse(head: &Bytes, field_count: usize) -> Result<Self, RequestError> {
+    /// Reads `head`, which begins with a request line and ends with the first empty line. Its
+    /// fields come into `headers`.
+    fn parse(
+        head: &Bytes,
+        field_count: usize,
+        mut headers: HeaderMap,
+    ) -> Result<Self, RequestError> {
         let mut inline = [const { MaybeUninit::uninit() }; INLINE_FIELDS];
         let mut many = Vec::new();
         let slots = if field_count <= INLINE_FIELDS {
@@ -142,7 +133,6 @@ impl RequestHead {
         let target = head.slice_ref(target.as_bytes());
         let (uri, authority) = parse_target(&method, &target)?;
 
-        let mut headers = HeaderMap::try_with_capacity(field_count).map_err(|_| TOO_MANY)?;
         let mut meaning = Meaning::default();
         for field in parsed.headers.iter() {
             meaning.see(field)?;

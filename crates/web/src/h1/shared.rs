@@ -5,12 +5,12 @@
 
 use std::cell::{Cell, RefCell};
 
-use bytes::BytesMut;
+use http::HeaderMap;
 use ropewalk_core::Transport;
 
 use super::exchange::Exchange;
 use super::{
-    HeadScan, Limits, RequestError, RequestHead, ResponseHead, encode_response_head,
+    HeadScan, HeadStorage, Limits, RequestError, RequestHead, ResponseHead, encode_response_head,
     parse_request_head,
 };
 use crate::date::DateCache;
@@ -19,7 +19,7 @@ pub(crate) struct Shared<S> {
     pub(crate) service: S,
     pub(crate) limits: Limits,
     date: DateCache,
-    heads: RefCell<BytesMut>,
+    heads: RefCell<HeadStorage>,
     spare: Cell<Option<Box<Exchange>>>,
 }
 
@@ -41,6 +41,11 @@ impl<S> Shared<S> {
         scan: &mut HeadScan,
     ) -> Result<Option<(RequestHead, usize)>, RequestError> {
         parse_request_head(input, &self.limits, scan, &mut self.heads.borrow_mut())
+    }
+
+    /// Keeps the memory of an answer's fields for the next request's.
+    pub(super) fn give_back(&self, fields: HeaderMap) {
+        self.heads.borrow_mut().give_back(fields);
     }
 
     /// Writes a head, with the date of now, and the content that is to be copied behind it.

@@ -2,10 +2,9 @@
 
 use std::fmt::Write;
 
-use bytes::BytesMut;
 use http::{HeaderMap, Method, Version};
 use proptest::prelude::*;
-use ropewalk_web::h1::{BodyLength, HeadScan, Limits, parse_request_head};
+use ropewalk_web::h1::{BodyLength, HeadScan, HeadStorage, Limits, parse_request_head};
 
 use crate::wire::{accepted, read, read_pieces, read_with, refused, status};
 
@@ -62,7 +61,7 @@ fn bytes_after_the_head_are_left_alone() {
         input.as_bytes(),
         &Limits::default(),
         &mut HeadScan::default(),
-        &mut BytesMut::new(),
+        &mut HeadStorage::default(),
     );
     let (_, consumed) = found.unwrap().unwrap();
     assert_eq!(&input[consumed..], "GET /next");
@@ -71,7 +70,7 @@ fn bytes_after_the_head_are_left_alone() {
 #[test]
 fn progress_is_ready_for_the_next_request() {
     let mut progress = HeadScan::default();
-    let mut storage = BytesMut::new();
+    let mut storage = HeadStorage::default();
     for _ in 0..2 {
         let input = get("X-A: b\r\n");
         for end in 0..input.len() {
@@ -98,7 +97,7 @@ fn values_share_one_copy_of_the_head() {
         input.as_bytes(),
         &Limits::default(),
         &mut HeadScan::default(),
-        &mut BytesMut::new(),
+        &mut HeadStorage::default(),
     );
     let (head, _) = found.unwrap().unwrap();
     let place = |name: &str| head.parts.headers[name].as_bytes().as_ptr() as usize;
@@ -490,7 +489,7 @@ fn the_connection_lasts_as_version_and_options_say() {
 
 #[test]
 fn heads_share_storage_and_none_is_changed_by_those_after_it() {
-    let mut storage = BytesMut::new();
+    let mut storage = HeadStorage::default();
     let mut kept = Vec::new();
     for number in 0..1000 {
         // Of all lengths, some longer than what is stored at once.
@@ -519,7 +518,7 @@ fn a_continue_is_expected_where_a_body_waits_for_it() {
             bytes.as_bytes(),
             &Limits::default(),
             &mut HeadScan::default(),
-            &mut BytesMut::new(),
+            &mut HeadStorage::default(),
         );
         found.unwrap().unwrap().0
     };

@@ -1,9 +1,9 @@
 //! A server reduced to its reading: it takes pieces of a byte stream and notes what they mean.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderMap, Method, Uri, Version};
 use ropewalk_web::h1::{
-    BodyLength, ChunkedDecoder, Event, HeadScan, Limits, RequestError, RequestHead,
+    BodyLength, ChunkedDecoder, Event, HeadScan, HeadStorage, Limits, RequestError, RequestHead,
     parse_request_head,
 };
 
@@ -36,7 +36,7 @@ struct Reader {
     limits: Limits,
     unread: Vec<u8>,
     scan: HeadScan,
-    storage: BytesMut,
+    storage: HeadStorage,
     /// The request whose body is being read.
     current: Option<(Request, Body)>,
     transcript: Transcript,
