@@ -1,0 +1,50 @@
+//! How much is done for each figure: so much that each takes some tenths of a second.
+
+/// Numbers of operations, for one repetition.
+#[derive(Clone, Debug)]
+pub struct Sizes {
+    /// How many timers live while others are added, cancelled and reset.
+    pub live: Vec<usize>,
+    /// Timers added, cancelled, reset.
+    pub timers: usize,
+    /// Times that a connection's deadline is put off.
+    pub deadlines: u64,
+    /// Chains of Deferreds.
+    pub chains: u64,
+    /// Tasks that await ten Deferreds.
+    pub tasks: u64,
+    /// Calls from another thread, as fast as it may.
+    pub calls: u64,
+    /// Calls from another thread, one at a time.
+    pub round_trips: u64,
+}
+
+impl Sizes {
+    /// For figures that count.
+    #[must_use]
+    pub fn full() -> Self {
+        Self {
+            live: vec![10_000, 1_000_000, 10_000_000],
+            timers: 2_000_000,
+            deadlines: 50_000_000,
+            chains: 200_000,
+            tasks: 200_000,
+            calls: 1_000_000,
+            round_trips: 20_000,
+        }
+    }
+
+    /// To see that all of it works.
+    #[must_use]
+    pub fn quick() -> Self {
+        Self {
+            live: vec![100, 1000],
+            timers: 2000,
+            deadlines: 1000,
+            chains: 10,
+            tasks: 2000,
+            calls: 1000,
+            round_trips: 10,
+        }
+    }
+}
