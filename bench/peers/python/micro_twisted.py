@@ -178,7 +178,7 @@ def count(number):
 
 async def timers(sizes):
     for live in sizes["live"]:
-        batch = max(live // 10, min(2000, live))
+        batch = min(2000, live)
         rounds = -(-sizes["timers"] // batch)
         names = [f"timers {what}, {count(live)} live" for what in ("add", "cancel", "reset")]
         repetitions = Repetitions(*((name, rounds * batch) for name in names))

@@ -9,15 +9,16 @@ use std::error::Error;
 use std::fmt;
 use std::future::ready;
 use std::hint::black_box;
+use std::io;
 use std::rc::Rc;
 use std::time::Instant;
 
 use futures_util::future::LocalBoxFuture;
 use futures_util::{FutureExt, TryFutureExt};
+use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::oneshot::{self, Sender, error::RecvError};
-use tokio::task::{LocalSet, spawn_local, yield_now};
+use tokio::task::{spawn_local, yield_now};
 
-use super::runtime;
 use crate::figure::{Repetitions, time};
 use crate::{Figure, Sizes, print};
 
@@ -52,7 +53,7 @@ pub(super) fn run(sizes: &Sizes) -> Result<(), Box<dyn Error>> {
     ] {
         let work = format!("deferred await of {LINKS}, {work}");
         let mut repetitions = Repetitions::of([(work, tasks)]);
-        LocalSet::new().block_on(&runtime()?, async {
+        local_runtime()?.block_on(async {
             while repetitions.are_wanted() {
                 let start = Instant::now();
                 for _ in 0..batches {
@@ -65,6 +66,14 @@ pub(super) fn run(sizes: &Sizes) -> Result<(), Box<dyn Error>> {
         print(&figure)?;
     }
     Ok(())
+}
+
+/// For tasks that stay on their thread, as those of Ropewalk do.
+fn local_runtime() -> io::Result<LocalRuntime> {
+    let options = LocalOptions::default();
+    Builder::new_current_thread()
+        .enable_all()
+        .build_local(options)
 }
 
 type Chain = fn(usize) -> Option<u64>;
