@@ -16,7 +16,7 @@ use crate::{Arguments, Suite};
 /// Measures the suite, and prints its figures.
 ///
 /// # Errors
-/// The system gave no descriptor, or standard output takes no more.
+/// The system gave no descriptor, backtraces are asked for, or standard output takes no more.
 pub fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let sizes = arguments.sizes();
     match arguments.suite {

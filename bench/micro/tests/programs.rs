@@ -8,17 +8,23 @@ use serde_json::Value;
 const ROPEWALK: &str = env!("CARGO_BIN_EXE_bench-micro-ropewalk");
 const TOKIO: &str = env!("CARGO_BIN_EXE_bench-micro-tokio");
 
-/// The figures that a program prints, in the order of their names.
+/// What the program has figures of.
 fn figures(program: &str, suite: &str) -> BTreeSet<String> {
-    let lines = lines(Command::new(program).args([suite, "--quick"]));
-    lines
-        .into_iter()
-        .map(|line| work(&line, &["per_second", "nanoseconds", "operations"]))
-        .collect()
+    works_of(Command::new(program).args([suite, "--quick"]))
+}
+
+fn works_of(command: &mut Command) -> BTreeSet<String> {
+    let numbers = ["per_second", "nanoseconds", "operations"];
+    let lines = lines(command);
+    lines.iter().map(|line| work(line, &numbers)).collect()
 }
 
 fn lines(command: &mut Command) -> Vec<Value> {
-    let output = command.output().expect("the program runs");
+    let output = command
+        .env_remove("RUST_BACKTRACE")
+        .env_remove("RUST_LIB_BACKTRACE")
+        .output()
+        .expect("the program runs");
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && errors.is_empty(), "{errors}");
     let text = String::from_utf8(output.stdout).expect("text");
@@ -62,6 +68,17 @@ fn an_unknown_suite_is_refused() {
 }
 
 #[test]
+fn backtraces_are_refused_where_failures_are_measured() {
+    let mut command = Command::new(ROPEWALK);
+    command
+        .args(["deferred", "--quick"])
+        .env("RUST_BACKTRACE", "1");
+    let output = command.output().expect("the program runs");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("unset"));
+}
+
+#[test]
 fn allocations_are_those_of_the_chains() {
     let lines = lines(&mut Command::new(env!(
         "CARGO_BIN_EXE_bench-micro-allocations"
@@ -86,11 +103,7 @@ fn twisted_measures_the_same_work() {
         "/../peers/python/micro_twisted.py"
     );
     for suite in ["timers", "deferred", "threads"] {
-        let lines = lines(Command::new(&python).args([program, suite, "--quick"]));
-        let works: BTreeSet<_> = lines
-            .iter()
-            .map(|line| work(line, &["per_second", "nanoseconds", "operations"]))
-            .collect();
+        let works = works_of(Command::new(&python).args([program, suite, "--quick"]));
         assert_eq!(works, figures(ROPEWALK, suite));
     }
 }

@@ -1,10 +1,10 @@
 //! What a chain of Deferreds allocates. For a program of its own: counting costs time.
 
-use std::io;
+use std::error::Error;
 
 use serde::Serialize;
 
-use super::deferred::{CHAINS, LINKS};
+use super::deferred::{CHAINS, LINKS, refuse_backtraces};
 use crate::print;
 
 #[derive(Serialize)]
@@ -20,8 +20,9 @@ struct Allocations {
 /// allocates.
 ///
 /// # Errors
-/// Standard output takes no more.
-pub fn run(count: impl Fn(&mut dyn FnMut()) -> u64) -> io::Result<()> {
+/// Backtraces are asked for, or standard output takes no more.
+pub fn run(count: impl Fn(&mut dyn FnMut()) -> u64) -> Result<(), Box<dyn Error>> {
+    refuse_backtraces()?;
     for (work, chain) in CHAINS {
         let of = |links| {
             // What the thread makes once.

@@ -1,6 +1,7 @@
 //! Chains of Deferreds, and tasks that await them.
 
 use std::cell::{Cell, RefCell};
+use std::env;
 use std::error::Error;
 use std::fmt;
 use std::hint::black_box;
@@ -21,6 +22,7 @@ pub(super) const LINKS: usize = 10;
 const BATCH: u64 = 1000;
 
 pub(super) fn run(sizes: &Sizes) -> Result<(), Box<dyn Error>> {
+    refuse_backtraces()?;
     for (work, chain) in CHAINS {
         let figure = Figure::measure(format!("deferred {work}"), sizes.chains, || {
             time(|| {
@@ -50,6 +52,20 @@ pub(super) fn run(sizes: &Sizes) -> Result<(), Box<dyn Error>> {
         })?;
         let [figure] = figures;
         print(&figure)?;
+    }
+    Ok(())
+}
+
+/// A failure notes the backtrace of its place when the environment asks for it, which takes ten times as
+/// long as the whole chain.
+pub(super) fn refuse_backtraces() -> Result<(), &'static str> {
+    for name in ["RUST_BACKTRACE", "RUST_LIB_BACKTRACE"] {
+        if env::var_os(name).is_some_and(|value| value != "0") {
+            return Err(
+                "RUST_BACKTRACE or RUST_LIB_BACKTRACE is set, so failures would take \
+                        backtraces: unset both to measure",
+            );
+        }
     }
     Ok(())
 }
