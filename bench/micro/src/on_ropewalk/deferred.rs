@@ -56,8 +56,8 @@ pub(super) fn run(sizes: &Sizes) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// A failure notes the backtrace of its place when the environment asks for it, which takes ten times as
-/// long as the whole chain.
+/// A failure notes the backtrace of its place when the environment asks for it, which takes several times
+/// as long as the whole chain.
 pub(super) fn refuse_backtraces() -> Result<(), &'static str> {
     for name in ["RUST_BACKTRACE", "RUST_LIB_BACKTRACE"] {
         if env::var_os(name).is_some_and(|value| value != "0") {
