@@ -218,6 +218,7 @@ impl Built {
             command.env(name, value.unwrap_or_default());
         }
         command
+            .env_remove("RUST_BACKTRACE")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

@@ -241,6 +241,9 @@ impl Bench<'_> {
             eprint!("{suite}: {name}        \r");
             let output = program.and_then(|program| {
                 Command::new("taskset")
+                    // With these each Failure would take the time of a backtrace.
+                    .env_remove("RUST_BACKTRACE")
+                    .env_remove("RUST_LIB_BACKTRACE")
                     .args(["-c", &cores.server])
                     .arg(program.get_program())
                     .args(program.get_args())

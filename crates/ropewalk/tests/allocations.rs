@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use http::{HeaderValue, Request, Response};
 use ropewalk::web::{Body, Site, handler_fn};
-use ropewalk::{Address, Factory, Protocol, Reactor, Transport};
+use ropewalk::{Address, Deferred, Factory, Protocol, Reactor, Transport};
 
 const SHORT: usize = 200;
 const LONG: usize = 1200;
@@ -122,4 +122,20 @@ fn a_request_answered_at_once_allocates_for_the_fields_of_its_answer_alone() {
     let allocations = per_round(|rounds| exchanges(Rc::new(site()), REQUEST, length, rounds));
     assert!(allocations <= 2.0, "{allocations}");
     assert_eq!(fields.get(), 6 * (1 + SHORT + LONG));
+}
+
+#[test]
+fn a_link_of_a_chain_allocates_no_more_than_twice() {
+    let chain = |links: usize| {
+        let count = allocation_counter::measure(|| {
+            let (resolver, mut deferred) = Deferred::<u64>::pair();
+            for _ in 0..links {
+                deferred = deferred.add_callback(|value: u64| value + 1);
+            }
+            resolver.callback(0);
+            assert!(deferred.is_fired());
+        });
+        count.count_total
+    };
+    assert!(per_round(chain) <= 2.0);
 }
