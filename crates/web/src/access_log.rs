@@ -21,39 +21,52 @@ pub(crate) struct Entry {
     peer: Address,
     /// For the time at the end, when there may be no transport any more.
     reactor: Weak<dyn ReactorCore>,
-    method: Method,
-    target: Bytes,
-    version: Version,
+    /// `None` when what came was no request.
+    asked: Option<Asked>,
     referer: Option<Bytes>,
     user_agent: Option<Bytes>,
     started: Instant,
+}
+
+struct Asked {
+    method: Method,
+    target: Bytes,
+    version: Version,
 }
 
 /// The status that is logged when the peer went away before it was answered (as nginx does).
 pub(crate) const CLIENT_CLOSED: u16 = 499;
 
 impl Entry {
-    /// `None` when nobody listens.
+    /// A request with this head. `None` when nobody listens.
     pub(crate) fn new(transport: &Transport, head: &RequestHead) -> Option<Box<Self>> {
+        let mut entry = Self::of_no_request(transport)?;
+        let parts = &head.parts;
+        let field = |name| {
+            let value = parts.headers.get(name).map(http::HeaderValue::as_bytes);
+            value.map(Bytes::copy_from_slice)
+        };
+        entry.asked = Some(Asked {
+            method: parts.method.clone(),
+            target: head.target.clone(),
+            version: parts.version,
+        });
+        entry.referer = field(header::REFERER);
+        entry.user_agent = field(header::USER_AGENT);
+        Some(entry)
+    }
+
+    /// Bytes that are refused before they are a request. `None` when nobody listens.
+    pub(crate) fn of_no_request(transport: &Transport) -> Option<Box<Self>> {
         if !tracing::enabled!(target: "ropewalk::access", tracing::Level::INFO) {
             return None;
         }
-        let field = |name| {
-            let value = head
-                .parts
-                .headers
-                .get(name)
-                .map(http::HeaderValue::as_bytes);
-            value.map(Bytes::copy_from_slice)
-        };
         Some(Box::new(Self {
             peer: transport.peer(),
             reactor: Rc::downgrade(&transport.reactor()),
-            method: head.parts.method.clone(),
-            target: head.target.clone(),
-            version: head.parts.version,
-            referer: field(header::REFERER),
-            user_agent: field(header::USER_AGENT),
+            asked: None,
+            referer: None,
+            user_agent: None,
             started: transport.now(),
         }))
     }
@@ -64,13 +77,14 @@ impl Entry {
             return;
         };
         let line = self.combined(status, bytes, reactor.wall_clock());
+        let asked = self.asked.as_ref();
         let took = reactor.now().saturating_duration_since(self.started);
         tracing::info!(
             target: "ropewalk::access",
             peer = %self.peer,
-            method = self.method.as_str(),
-            target_uri = %escape(&self.target),
-            version = ?self.version,
+            method = asked.map(|asked| asked.method.as_str()),
+            target_uri = asked.map(|asked| escape(&asked.target)),
+            version = asked.map(|asked| tracing::field::debug(asked.version)),
             status,
             bytes,
             referer = self.referer.as_deref().map(escape),
@@ -90,11 +104,15 @@ impl Entry {
             format_description!("[day]/[month repr:short]/[year]:[hour]:[minute]:[second] +0000");
         let date = OffsetDateTime::from(at).format(format).unwrap_or_default();
         let quoted = |field: &Option<Bytes>| field.as_deref().map_or("-".to_owned(), escape);
+        let request = match &self.asked {
+            Some(asked) => {
+                let target = escape(&asked.target);
+                format!("{} {target} {:?}", asked.method, asked.version)
+            }
+            None => "-".to_owned(),
+        };
         format!(
-            "{host} - - [{date}] \"{} {} {:?}\" {status} {bytes} \"{}\" \"{}\"",
-            self.method,
-            escape(&self.target),
-            self.version,
+            "{host} - - [{date}] \"{request}\" {status} {bytes} \"{}\" \"{}\"",
             quoted(&self.referer),
             quoted(&self.user_agent),
         )
@@ -123,12 +141,14 @@ mod tests {
     #[test]
     fn a_line_is_in_the_combined_format_and_a_peer_cannot_break_it() {
         let transport = ropewalk_core::testing::StringTransport::new();
-        let entry = Entry {
+        let mut entry = Entry {
             peer: Address::Tcp("192.0.2.7:4711".parse().unwrap()),
             reactor: Rc::downgrade(&transport.reactor()),
-            method: Method::GET,
-            target: Bytes::from_static(b"/a\"b\n"),
-            version: Version::HTTP_11,
+            asked: Some(Asked {
+                method: Method::GET,
+                target: Bytes::from_static(b"/a\"b\n"),
+                version: Version::HTTP_11,
+            }),
             referer: None,
             user_agent: Some(Bytes::from_static(b"x\\y\xff")),
             started: Instant::now(),
@@ -139,5 +159,8 @@ mod tests {
             "192.0.2.7 - - [10/Oct/2000:20:55:36 +0000] \"GET /a\\x22b\\x0A HTTP/1.1\" 200 2326 \
              \"-\" \"x\\x5Cy\\xFF\""
         );
+        entry.asked = None;
+        let line = entry.combined(400, 20, at);
+        assert!(line.contains("] \"-\" 400 20 \""), "{line}");
     }
 }

@@ -1,6 +1,7 @@
 //! The access log.
 
 use std::fs;
+use std::io::{Read, Write};
 
 use crate::running::{Running, complaint, inside, ropewalk, site};
 
@@ -27,6 +28,25 @@ fn the_access_log_has_a_combined_line_for_each_request() {
         "{second}"
     );
     assert!(second.ends_with(r#" "-" "-""#), "{second}");
+}
+
+#[test]
+fn what_is_no_request_has_its_line_in_the_access_log_too() {
+    let (site, logs) = (site(), tempfile::tempdir().unwrap());
+    let path = inside(&logs, "access.log");
+    let running = Running::serve(&site, &["--access-log", &path]);
+    let mut peer = running.connect();
+    peer.write_all(b"GET / HTTP/1.1\r\nHost : example.com\r\n\r\n")
+        .unwrap();
+    let mut answer = String::new();
+    peer.read_to_string(&mut answer).unwrap();
+    let (_, content) = answer.split_once("\r\n\r\n").unwrap();
+    drop(peer);
+    running.stop();
+
+    let text = fs::read_to_string(path).unwrap();
+    let end = format!("] \"-\" 400 {} \"-\" \"-\"\n", content.len());
+    assert!(text.ends_with(&end), "{text}");
 }
 
 #[test]

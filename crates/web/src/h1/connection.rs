@@ -449,7 +449,8 @@ where
 
     /// Answers with an error, and closes.
     fn refuse(&mut self, transport: &mut Transport, error: RequestError) {
-        let (method, version) = match &mut self.state {
+        tracing::debug!(peer = %transport.peer(), %error, "a request was refused");
+        match &mut self.state {
             State::Exchange(exchange) if exchange.is_answered() => {
                 // The answer was given, without the body.
                 exchange.keep_alive = false;
@@ -459,21 +460,45 @@ where
                 // Half an answer cannot be taken back.
                 return transport.abort_connection();
             }
-            State::Exchange(exchange) => (exchange.method.clone(), exchange.version),
-            _ => (Method::GET, Version::HTTP_11),
-        };
-        tracing::debug!(peer = %transport.peer(), %error, "a request was refused");
+            State::Exchange(exchange) => {
+                let (method, version) = (exchange.method.clone(), exchange.version);
+                exchange.sent = Self::write_error(&self.site, transport, error, &method, version);
+            }
+            State::Head | State::Lingering => {
+                let log = Entry::of_no_request(transport);
+                let (method, version) = (Method::GET, Version::HTTP_11);
+                let sent = Self::write_error(&self.site, transport, error, &method, version);
+                if let Some(log) = log {
+                    log.finish(error.status().as_u16(), sent);
+                }
+            }
+        }
+        if let State::Exchange(mut exchange) = std::mem::replace(&mut self.state, State::Head) {
+            exchange.cancel();
+            exchange.log(error.status().as_u16());
+        }
+        self.close(transport, false);
+    }
+
+    /// Answers with an error, in words. Returns the length of its content.
+    fn write_error(
+        site: &Shared<S>,
+        transport: &mut Transport,
+        error: RequestError,
+        method: &Method,
+        version: Version,
+    ) -> u64 {
         let text = format!("{error}\n");
+        let length = text.len() as u64;
+        let (framing, content) = match *method {
+            Method::HEAD => (ResponseFraming::NoBody(Some(length)), ""),
+            _ => (ResponseFraming::Length(length), &text[..]),
+        };
         let mut headers = HeaderMap::new();
         headers.insert(
             http::header::CONTENT_TYPE,
             http::HeaderValue::from_static("text/plain; charset=utf-8"),
         );
-        let length = text.len() as u64;
-        let framing = match method {
-            Method::HEAD => ResponseFraming::NoBody(Some(length)),
-            _ => ResponseFraming::Length(length),
-        };
         let head = ResponseHead {
             status: error.status(),
             version,
@@ -482,18 +507,8 @@ where
             keep_alive: false,
             date: "",
         };
-        let content = match framing.sends_body() {
-            true => text.as_bytes(),
-            false => &[],
-        };
-        self.site.write_head(transport, head, content);
-        if let State::Exchange(exchange) = &mut self.state {
-            exchange.cancel();
-        }
-        if let State::Exchange(exchange) = std::mem::replace(&mut self.state, State::Head) {
-            exchange.log(error.status().as_u16());
-        }
-        self.close(transport, false);
+        site.write_head(transport, head, content.as_bytes());
+        content.len() as u64
     }
 
     fn head_has_begun(&self) -> bool {
@@ -553,12 +568,14 @@ where
 
     /// The last piece of a streamed answer was written; or it could not be completed.
     fn streamed(&mut self, transport: &mut Transport, sent: u64, complete: bool) {
+        if let State::Exchange(exchange) = &mut self.state {
+            exchange.sent = sent;
+            if complete {
+                exchange.source = Source::Done;
+            }
+        }
         if !complete {
             return transport.abort_connection();
-        }
-        if let State::Exchange(exchange) = &mut self.state {
-            exchange.source = Source::Done;
-            exchange.sent = sent;
         }
         self.attend_reader(transport);
         self.advance(transport, &[]);
