@@ -9,7 +9,7 @@ use crate::machine::Cores;
 use crate::report::{Row, Table};
 use crate::rounds::{self, Series};
 use crate::servers::{Built, Running, SERVERS, Server};
-use crate::suites::Work;
+use crate::suites::{GROWING, Work};
 
 /// How long, and how often.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +56,7 @@ impl Bench<'_> {
         let mut servers: Vec<&Server> = self
             .servers(work.app, work.reference)
             .filter(|server| workers == 1 || server.scales)
+            .filter(|server| work.suite != "growth" || GROWING.contains(&server.name))
             .collect();
         servers.sort_by_key(reference);
         for server in servers {

@@ -40,16 +40,16 @@ enum Commands {
     /// Builds all servers, loads them in turn, and prints a table for each work.
     Compare {
         /// Only these suites: echo, lines, http, churn, file, memory, start, timers, deferred,
-        /// threads, counts.
+        /// threads, counts, growth.
         #[arg(long, value_delimiter = ',')]
         suite: Vec<String>,
         /// Only these servers, and the references.
         #[arg(long, value_delimiter = ',')]
         server: Vec<String>,
-        /// Fewer and shorter bursts: to see that all runs, not to quote.
+        /// Fewer bursts: to see that all runs, not to quote.
         #[arg(long)]
         quick: bool,
-        /// Rounds of bursts, instead of 7 (or 2 with --quick).
+        /// Rounds of bursts, instead of 5 (or 2 with --quick).
         #[arg(long)]
         rounds: Option<usize>,
         /// Also writes all that was measured to this file.
@@ -92,7 +92,7 @@ fn run(command: Commands) -> Result<(), Box<dyn Error>> {
     let wanted = |name: &str| suite.is_empty() || suite.iter().any(|suite| suite == name);
     let effort = match quick {
         true => (2, 1.0),
-        false => (7, 2.0),
+        false => (5, 1.0),
     };
     let effort = Effort {
         rounds: rounds.unwrap_or(effort.0).max(1),
@@ -246,7 +246,15 @@ fn keep(report: &Report, dir: &Path) -> Result<(), Box<dyn Error>> {
         .filter(|table| ["echo", "http"].contains(&table.suite.as_str()) && table.cores == 1)
         .collect();
     if !shown.is_empty() {
-        plot::draw(&shown, &name("svg"))?;
+        plot::bars(&shown, &name("svg"))?;
+    }
+    let growing: Vec<&Table> = report
+        .tables
+        .iter()
+        .filter(|table| table.suite == "growth" && table.cores == 1)
+        .collect();
+    if !growing.is_empty() {
+        plot::growth(&growing, &dir.join(format!("{}-growth.svg", report.date)))?;
     }
     Ok(())
 }

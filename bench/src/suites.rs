@@ -127,7 +127,22 @@ pub const WORKS: &[Work] = &[
         "nginx",
         Load::Download(8, "/100m.bin"),
     ),
+    growth("1 connection", 1),
+    growth("8 connections", 8),
+    growth("64 connections", 64),
+    growth("512 connections", 512),
+    growth("4,096 connections", 4096),
+    growth("16,384 connections", 16384),
 ];
+
+/// How the rate holds as connections become many, for a few servers.
+const fn growth(name: &'static str, connections: usize) -> Work {
+    let load = Load::Requests(connections, 1, "/");
+    work("growth", name, "hello", "nginx", load)
+}
+
+/// The servers of the suite `growth`: all of them would take too long.
+pub const GROWING: &[&str] = &["ropewalk", "hyper", "nginx"];
 
 /// The names of all suites, those of other modules too.
 pub const SUITES: &[&str] = &[
