@@ -1,8 +1,8 @@
 //! The memory of the [`Wheel`](super::Wheel): timers in one slab, linked into numbered lists.
 //!
 //! Each timer is in exactly one list, and a list keeps the order in which timers were appended.
-//! All operations are O(1) but [`clear`](Lists::clear). What a list stands for is the wheel's
-//! matter.
+//! Each has its turn besides: the later it was inserted or last got a deadline, the higher. All
+//! operations are O(1) but [`clear`](Lists::clear). What a list stands for is the wheel's matter.
 
 use std::num::NonZeroU64;
 
@@ -10,6 +10,9 @@ use std::num::NonZeroU64;
 pub(super) const WORD: usize = 64;
 
 const NIL: u32 = u32::MAX;
+
+/// How much of a [`Place`] is the number of the list.
+const LIST_BITS: u32 = 10;
 
 /// A slab that had more timers than this gives its memory back when the last one is gone.
 const KEPT_WHEN_EMPTY: usize = 1024;
@@ -30,6 +33,8 @@ pub(super) struct Lists<T, const WORDS: usize> {
     /// The first of the chain of vacant entries, which are linked by `next`.
     vacant: u32,
     len: usize,
+    /// Counts what was inserted or given a deadline. That takes centuries to reach 2^64, so that
+    /// no two timers ever share a stamp.
     last_stamp: NonZeroU64,
 }
 
@@ -46,13 +51,22 @@ struct Entry<T> {
     stamp: NonZeroU64,
     prev: u32,
     next: u32,
-    list: u16,
+    place: Place,
     /// `None` while the entry is vacant.
     value: Option<T>,
 }
 
+/// A timer's turn and the number of its list, in one word, so that they take no more memory than
+/// the number with its padding would. The 54 bits of the turn last for 57 years of ten million
+/// resets a second.
+#[derive(Clone, Copy)]
+struct Place(u64);
+
 impl<T, const WORDS: usize> Lists<T, WORDS> {
+    const NUMBERS_FIT: () = assert!(WORDS * WORD <= 1 << LIST_BITS);
+
     pub(super) fn new() -> Self {
+        const { Self::NUMBERS_FIT };
         const EMPTY: List = List {
             head: NIL,
             tail: NIL,
@@ -91,6 +105,15 @@ impl<T, const WORDS: usize> Lists<T, WORDS> {
         self.entries[index as usize].deadline
     }
 
+    /// Grows with each insertion and each new deadline: who has the lower one came first.
+    pub(super) fn turn(&self, index: u32) -> u64 {
+        self.entries[index as usize].place.turn()
+    }
+
+    pub(super) fn list_of(&self, index: u32) -> usize {
+        self.entries[index as usize].place.list()
+    }
+
     /// The one that follows in the same list.
     pub(super) fn next(&self, index: u32) -> Option<u32> {
         some(self.entries[index as usize].next)
@@ -105,22 +128,20 @@ impl<T, const WORDS: usize> Lists<T, WORDS> {
     }
 
     /// A bound on the deadlines of a list that isn't empty: none is earlier. It is the earliest
-    /// deadline itself, unless that timer was taken out and others stayed.
+    /// deadline itself, unless that timer was put off, or taken out and others stayed.
     pub(super) fn earliest(&self, list: usize) -> u64 {
         self.list(list).earliest
     }
 
     /// Adds a timer at the end of `list`.
     pub(super) fn insert(&mut self, list: usize, deadline: u64, value: T) -> TimerId {
-        // 2^64 insertions take centuries, so that no two timers ever share a stamp.
-        self.last_stamp = self.last_stamp.saturating_add(1);
-        let stamp = self.last_stamp;
+        let stamp = self.next_stamp();
         let entry = Entry {
             deadline,
             stamp,
             prev: NIL,
             next: NIL,
-            list: 0,
+            place: Place::new(list, stamp),
             value: Some(value),
         };
         let index = if let Some(index) = some(self.vacant) {
@@ -158,8 +179,21 @@ impl<T, const WORDS: usize> Lists<T, WORDS> {
     /// Gives a timer a new deadline, and a new place at the end of `list`.
     pub(super) fn reset(&mut self, list: usize, index: u32, deadline: u64) {
         self.unlink(index);
-        self.entries[index as usize].deadline = deadline;
+        let stamp = self.next_stamp();
+        let entry = &mut self.entries[index as usize];
+        entry.deadline = deadline;
+        entry.place = Place::new(list, stamp);
         self.append(list, index);
+    }
+
+    /// Gives a timer a new deadline, no earlier than its present one, and leaves it where it is in
+    /// its list. Nothing but the timer itself is touched.
+    pub(super) fn put_off(&mut self, index: u32, deadline: u64) {
+        let stamp = self.next_stamp();
+        let entry = &mut self.entries[index as usize];
+        debug_assert!(deadline >= entry.deadline, "the list's bound must hold");
+        entry.deadline = deadline;
+        entry.place = Place::new(entry.place.list(), stamp);
     }
 
     /// Empties `list`. Its timers, from the returned one by [`next`](Self::next), are in no list
@@ -178,7 +212,7 @@ impl<T, const WORDS: usize> Lists<T, WORDS> {
         let end = &mut self.lists[list / WORD][list % WORD];
         let entry = &mut self.entries[index as usize];
         let before = end.tail;
-        entry.list = list as u16;
+        entry.place = entry.place.moved_to(list);
         entry.prev = before;
         entry.next = NIL;
         end.tail = index;
@@ -201,9 +235,14 @@ impl<T, const WORDS: usize> Lists<T, WORDS> {
         old.entries.into_iter().filter_map(|e| e.value).collect()
     }
 
+    fn next_stamp(&mut self) -> NonZeroU64 {
+        self.last_stamp = self.last_stamp.saturating_add(1);
+        self.last_stamp
+    }
+
     fn unlink(&mut self, index: u32) {
         let entry = &self.entries[index as usize];
-        let (prev, next, list) = (entry.prev, entry.next, entry.list as usize);
+        let (prev, next, list) = (entry.prev, entry.next, entry.place.list());
         match some(prev) {
             Some(prev) => self.entries[prev as usize].next = next,
             None => self.list_mut(list).head = next,
@@ -223,6 +262,24 @@ impl<T, const WORDS: usize> Lists<T, WORDS> {
 
     fn list_mut(&mut self, list: usize) -> &mut List {
         &mut self.lists[list / WORD][list % WORD]
+    }
+}
+
+impl Place {
+    fn new(list: usize, stamp: NonZeroU64) -> Self {
+        Self(stamp.get() << LIST_BITS | list as u64)
+    }
+
+    fn list(self) -> usize {
+        (self.0 & ((1 << LIST_BITS) - 1)) as usize
+    }
+
+    fn turn(self) -> u64 {
+        self.0 >> LIST_BITS
+    }
+
+    fn moved_to(self, list: usize) -> Self {
+        Self(self.turn() << LIST_BITS | list as u64)
     }
 }
 

@@ -185,4 +185,32 @@ proptest! {
         }
         prop_assert!(wheel.is_empty());
     }
+
+    #[test]
+    fn each_reset_takes_one_needless_wake_at_most(
+        steps in prop::collection::vec((span(), prop::collection::vec((any::<usize>(), moment()), 0..4)), 1..100)
+    ) {
+        let mut wheel = Wheel::new();
+        let ids: Vec<_> = steps.iter().map(|(span, _)| wheel.insert(*span, ())).collect();
+        let mut resets = steps.into_iter().map(|(_, resets)| resets);
+        let mut budget = 0;
+        while let Some(wake) = wheel.next_wake() {
+            wheel.advance(wake);
+            let mut fired = false;
+            while let Some((id, ())) = wheel.pop_due() {
+                prop_assert!(ids.contains(&id));
+                fired = true;
+            }
+            if !fired {
+                prop_assert!(budget > 0, "a wake with nothing due that no reset accounts for");
+                budget -= 1;
+                prop_assert!(wheel.next_wake() > Some(wake));
+            }
+            for (which, moment) in resets.next().into_iter().flatten() {
+                let id = ids[which % ids.len()];
+                budget += usize::from(wheel.reset(id, moment.from(wheel.now())));
+            }
+        }
+        prop_assert!(wheel.is_empty());
+    }
 }

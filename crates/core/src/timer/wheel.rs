@@ -17,11 +17,14 @@
 //!   right. The first bit set in the first bitmap that isn't zero is the slot of the next timer.
 //! - When time moves, what was passed lies left of the new time's digit at the highest level that
 //!   changed, and at the levels below. Whether a second or a year was passed makes no difference.
-//! - The slot that the time has entered is spread over the levels below. A timer only moves
-//!   down, so it moves at most ten times in its life, and one that is cancelled before its slot is
-//!   reached never moves.
-//! - Timers of the same deadline are always in the same slot, in the order of their insertion.
-//!   A stable sort of what an advance has found is all that the promised order takes.
+//! - The slot that the time has entered is spread over the levels below. A timer that isn't reset
+//!   only moves down, so it moves at most ten times in its life, and one that is cancelled before
+//!   its slot is reached never moves.
+//! - A timer that is put off stays in its slot, which is too early for it now, and is moved to where
+//!   it belongs when the time reaches that slot. So putting off touches no other timer and no list,
+//!   and one that is put off at each message, as timeouts are, moves a few times in its span at most.
+//! - What an advance has found is sorted by deadline and by the turn in which each got it. That
+//!   keeps the promised order, in whichever slots they were.
 
 use std::fmt;
 
@@ -62,8 +65,8 @@ pub struct Wheel<T> {
     now: u64,
     /// A word for each level, and one for the list of those that are due.
     lists: Lists<T, { LEVELS + 1 }>,
-    /// The deadlines and places of those that an advance found due. Empty between advances.
-    batch: Vec<(u64, u32)>,
+    /// The deadlines, turns and places of those that an advance found due. Empty between advances.
+    batch: Vec<(u64, u64, u32)>,
 }
 
 impl<T> Wheel<T> {
@@ -118,7 +121,11 @@ impl<T> Wheel<T> {
         let Some(index) = self.lists.find(id) else {
             return false;
         };
-        self.lists.reset(self.slot_of(deadline), index, deadline);
+        if deadline >= self.lists.deadline(index) && self.lists.list_of(index) != DUE {
+            self.lists.put_off(index, deadline);
+        } else {
+            self.lists.reset(self.slot_of(deadline), index, deadline);
+        }
         true
     }
 
@@ -137,8 +144,9 @@ impl<T> Wheel<T> {
     /// When to [`advance`](Self::advance) next; `None` if there is no timer. O(1).
     ///
     /// It is never later than the earliest deadline, and is that deadline exactly unless timers
-    /// near it were cancelled or reset. Then an advance may find nothing due, at most once for
-    /// each such slot. A time that has passed means at once.
+    /// with deadlines before it, or near it, were cancelled or reset. Then an advance may find
+    /// nothing due, at most once for each slot that they were in, and never twice for one cancel
+    /// or reset: after it, the next wake is later. A time that has passed means at once.
     #[must_use]
     pub fn next_wake(&self) -> Option<u64> {
         if self.is_empty() {
@@ -162,7 +170,8 @@ impl<T> Wheel<T> {
         }
         let top = level_of(self.now ^ now);
         self.now = now;
-        // Upwards, so that what is spread over the levels below isn't met again.
+        // Upwards, so that what is spread over the levels below isn't met again. Below the top,
+        // what isn't due was put off: that may be met once more at each level, which is rare.
         for level in 0..top {
             self.collect(level, u64::MAX);
         }
@@ -195,7 +204,7 @@ impl<T> Wheel<T> {
                 chain = self.lists.next(index);
                 let deadline = self.lists.deadline(index);
                 if deadline <= self.now {
-                    self.batch.push((deadline, index));
+                    self.batch.push((deadline, self.lists.turn(index), index));
                 } else {
                     self.lists.append(self.slot_of(deadline), index);
                 }
@@ -205,23 +214,21 @@ impl<T> Wheel<T> {
 
     /// Appends the batch, in order, to the queue of those that are due.
     fn queue_batch(&mut self) {
-        // Stable: equal deadlines stay in the order of their slot.
-        self.batch.sort_by_key(|(deadline, _)| *deadline);
-        // Some may wait from an advance before. All in the batch was inserted after them, but may
-        // have been given deadlines that were past by then.
+        self.batch.sort_unstable();
+        // Some may wait from an advance before. All in the batch got its deadline after them, but
+        // maybe one that was past by then.
         if let Some(last) = self.lists.tail(DUE)
             && self.lists.deadline(last) > self.batch[0].0
         {
-            let inserted_later = std::mem::take(&mut self.batch);
             let mut chain = self.lists.detach(DUE);
             while let Some(index) = chain {
                 chain = self.lists.next(index);
-                self.batch.push((self.lists.deadline(index), index));
+                let (deadline, turn) = (self.lists.deadline(index), self.lists.turn(index));
+                self.batch.push((deadline, turn, index));
             }
-            self.batch.extend(inserted_later);
-            self.batch.sort_by_key(|(deadline, _)| *deadline);
+            self.batch.sort_unstable();
         }
-        for (_, index) in self.batch.drain(..) {
+        for (.., index) in self.batch.drain(..) {
             self.lists.append(DUE, index);
         }
         self.batch.shrink_to(BATCH_KEPT);
@@ -422,6 +429,49 @@ mod tests {
         }
         assert_eq!((wheel.now(), fired), (HOUR + COUNT - 1, vec![COUNT - 1]));
         assert_eq!(wakes, 2);
+    }
+
+    #[test]
+    fn a_timer_that_is_put_off_keeps_its_order_among_those_of_its_new_deadline() {
+        let mut wheel = Wheel::new();
+        let put_off = wheel.insert(MS, "put off first");
+        let again = wheel.insert(MS, "put off again");
+        wheel.insert(HOUR, "before");
+        wheel.reset(put_off, HOUR);
+        wheel.reset(again, HOUR - 1);
+        wheel.insert(HOUR, "between");
+        wheel.reset(again, HOUR);
+        wheel.insert(HOUR, "after");
+        wheel.advance(2 * MS);
+        assert_eq!(wheel.pop_due(), None);
+        wheel.advance(HOUR);
+        assert_eq!(
+            due(&mut wheel),
+            [
+                "before",
+                "put off first",
+                "between",
+                "put off again",
+                "after"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_timeout_that_is_put_off_at_each_message_takes_one_needless_wake_a_span_at_most() {
+        let mut wheel = Wheel::new();
+        let timeout = wheel.insert(HOUR, ());
+        let mut needless = 0;
+        for message in (0..10 * HOUR).step_by((HOUR / 1000) as usize) {
+            while let Some(wake) = wheel.next_wake().filter(|wake| *wake <= message) {
+                wheel.advance(wake);
+                assert_eq!(wheel.pop_due(), None, "it was put off");
+                needless += 1;
+            }
+            wheel.advance(message);
+            wheel.reset(timeout, message + HOUR);
+        }
+        assert!(needless <= 10, "{needless}");
     }
 
     #[test]
