@@ -79,9 +79,15 @@ impl Remote {
         }
     }
 
-    /// Ends the loop's wait, if it waits. While the loop works this costs no system call.
+    /// Ends the loop's wait, if it waits. While the loop works this costs no system call, and no
+    /// write to memory that the threads share.
+    ///
+    /// The look before the swap misses no sleep. The caller has told of its work by a `SeqCst` write
+    /// (`any`, or a task's own), and the loop looks for work by a `SeqCst` read after `fall_asleep`.
+    /// In the one order of all of these, either the loop's read follows the caller's write, and
+    /// finds the work, or `fall_asleep` comes before this read, which then says `true`.
     pub(crate) fn wake(&self) {
-        if self.asleep.swap(false, Ordering::SeqCst) {
+        if self.asleep.load(Ordering::SeqCst) && self.asleep.swap(false, Ordering::SeqCst) {
             self.waker.wake();
         }
     }
