@@ -15,7 +15,7 @@ use std::panic::{self, AssertUnwindSafe, Location};
 use std::rc::{Rc, Weak};
 use std::task::Waker;
 
-use super::{Abandoned, Cancelled, Deferred, trampoline, unhandled};
+use super::{Abandoned, Cancelled, State, trampoline, unhandled};
 use crate::Failure;
 
 /// How many links may call each other directly before the result goes back to the loop in
@@ -171,7 +171,7 @@ pub(super) fn link<T: 'static, U: 'static, F>(
     callback: F,
 ) -> Rc<dyn Node<U>>
 where
-    F: FnOnce(Result<T, Failure>) -> Deferred<U> + 'static,
+    F: FnOnce(Result<T, Failure>) -> State<U> + 'static,
 {
     let waits_for: Weak<dyn Node<T>> = Rc::downgrade(upstream);
     let link = Rc::new(Link {
@@ -283,7 +283,7 @@ struct Link<T, U, F> {
 
 impl<T: 'static, U: 'static, F> Node<U> for Link<T, U, F>
 where
-    F: FnOnce(Result<T, Failure>) -> Deferred<U> + 'static,
+    F: FnOnce(Result<T, Failure>) -> State<U> + 'static,
 {
     fn core(&self) -> &Core<U> {
         &self.core
@@ -292,7 +292,7 @@ where
 
 impl<T: 'static, U: 'static, F> Chain for Link<T, U, F>
 where
-    F: FnOnce(Result<T, Failure>) -> Deferred<U> + 'static,
+    F: FnOnce(Result<T, Failure>) -> State<U> + 'static,
 {
     fn deliver(self: Rc<Self>) -> Option<Rc<dyn Chain>> {
         deliver(self)
@@ -320,17 +320,17 @@ where
 
 impl<T: 'static, U: 'static, F> Sink<T> for Link<T, U, F>
 where
-    F: FnOnce(Result<T, Failure>) -> Deferred<U> + 'static,
+    F: FnOnce(Result<T, Failure>) -> State<U> + 'static,
 {
     fn receive(self: Rc<Self>, result: Result<T, Failure>, direct: u32) -> Option<Rc<dyn Chain>> {
         self.waits_for.set(None);
         let callback = self.callback.take()?;
         let running = Running(&self);
-        let outcome = callback(result).into_state();
+        let outcome = callback(result);
         mem::forget(running);
         match outcome {
-            Ok(result) => settle(self, result, direct),
-            Err(inner) => {
+            State::Fired(result) => settle(self, result, direct),
+            State::Pending(inner) => {
                 let waits_for: Weak<dyn Node<U>> = Rc::downgrade(&inner);
                 self.waits_for.set(Some(waits_for));
                 inner.core().then.set(Then::Forward(self.clone()));
@@ -346,11 +346,11 @@ where
 /// Stands by while a link's callback runs: if it panics, the chain below is abandoned, not stuck.
 struct Running<'a, T: 'static, U: 'static, F>(&'a Rc<Link<T, U, F>>)
 where
-    F: FnOnce(Result<T, Failure>) -> Deferred<U> + 'static;
+    F: FnOnce(Result<T, Failure>) -> State<U> + 'static;
 
 impl<T, U, F> Drop for Running<'_, T, U, F>
 where
-    F: FnOnce(Result<T, Failure>) -> Deferred<U> + 'static,
+    F: FnOnce(Result<T, Failure>) -> State<U> + 'static,
 {
     fn drop(&mut self) {
         let failure = self.0.core.abandoned();

@@ -74,6 +74,13 @@ enum Inner<T> {
     Taken,
 }
 
+/// What a link's callback makes: a Deferred's contents, which nobody reports when they are
+/// dropped.
+enum State<T> {
+    Fired(Result<T, Failure>),
+    Pending(Rc<dyn Node<T>>),
+}
+
 impl<T: 'static> Deferred<T> {
     /// A Deferred without a result, and what will fire it.
     ///
@@ -138,8 +145,8 @@ impl<T: 'static> Deferred<T> {
         R: IntoDeferred<U>,
     {
         self.add_link(|result| match result {
-            Ok(value) => callback(value).into_deferred(),
-            Err(failure) => Deferred::fail(failure),
+            Ok(value) => callback(value).into_deferred().into_state(),
+            Err(failure) => State::Fired(Err(failure)),
         })
     }
 
@@ -162,8 +169,8 @@ impl<T: 'static> Deferred<T> {
         R: IntoDeferred<T>,
     {
         self.add_link(|result| match result {
-            Ok(value) => Self::succeed(value),
-            Err(failure) => errback(failure).into_deferred(),
+            Ok(value) => State::Fired(Ok(value)),
+            Err(failure) => errback(failure).into_deferred().into_state(),
         })
     }
 
@@ -176,7 +183,7 @@ impl<T: 'static> Deferred<T> {
     where
         R: IntoDeferred<U>,
     {
-        self.add_link(|result| callback(result).into_deferred())
+        self.add_link(|result| callback(result).into_deferred().into_state())
     }
 
     /// Calls `callback` with the value, or `errback` with the failure. Unlike two links one
@@ -192,8 +199,8 @@ impl<T: 'static> Deferred<T> {
         S: IntoDeferred<U>,
     {
         self.add_link(|result| match result {
-            Ok(value) => callback(value).into_deferred(),
-            Err(failure) => errback(failure).into_deferred(),
+            Ok(value) => callback(value).into_deferred().into_state(),
+            Err(failure) => errback(failure).into_deferred().into_state(),
         })
     }
 
@@ -223,28 +230,33 @@ impl<T: 'static> Deferred<T> {
     #[track_caller]
     fn add_link<U: 'static>(
         self,
-        callback: impl FnOnce(Result<T, Failure>) -> Deferred<U> + 'static,
+        callback: impl FnOnce(Result<T, Failure>) -> State<U> + 'static,
     ) -> Deferred<U> {
         let here = Location::caller();
-        match self.into_state() {
-            Ok(result) => {
-                let mut next = callback(result);
-                if let Inner::Ready(_, made) = &mut next.inner {
-                    *made = here;
-                }
-                next
-            }
-            Err(node) => Deferred {
-                inner: Inner::Pending(chain::link(&node, here, callback)),
+        let state = match self.into_state() {
+            State::Fired(result) => callback(result),
+            State::Pending(node) => State::Pending(chain::link(&node, here, callback)),
+        };
+        Deferred {
+            inner: match state {
+                State::Fired(result) => Inner::Ready(result, here),
+                State::Pending(node) => Inner::Pending(node),
             },
         }
     }
 
     /// The result, or the node that waits for it. It is the caller's to handle from here on.
-    fn into_state(mut self) -> Result<Result<T, Failure>, Rc<dyn Node<T>>> {
-        match mem::replace(&mut self.inner, Inner::Taken) {
-            Inner::Ready(result, _) => Ok(result),
-            Inner::Pending(node) => node.core().take_result().ok_or(node),
+    #[inline]
+    fn into_state(mut self) -> State<T> {
+        let inner = mem::replace(&mut self.inner, Inner::Taken);
+        // Its Drop has nothing left to do.
+        mem::forget(self);
+        match inner {
+            Inner::Ready(result, _) => State::Fired(result),
+            Inner::Pending(node) => match node.core().take_result() {
+                Some(result) => State::Fired(result),
+                None => State::Pending(node),
+            },
             Inner::Taken => panic!("a Deferred was used again after it was awaited to its end"),
         }
     }
