@@ -84,8 +84,9 @@ impl Remote {
     ///
     /// The look before the swap misses no sleep. The caller has told of its work by a `SeqCst` write
     /// (`any`, or a task's own), and the loop looks for work by a `SeqCst` read after `fall_asleep`.
-    /// In the one order of all of these, either the loop's read follows the caller's write, and
-    /// finds the work, or `fall_asleep` comes before this read, which then says `true`.
+    /// In the one order of all of these, a `fall_asleep` after this look is followed by a read that
+    /// finds the work; one before it is seen here, unless that sleep was ended since, and then the
+    /// loop looks for work before it sleeps again.
     pub(crate) fn wake(&self) {
         if self.asleep.load(Ordering::SeqCst) && self.asleep.swap(false, Ordering::SeqCst) {
             self.waker.wake();
