@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
@@ -86,8 +86,10 @@ impl Load {
             script,
         );
         let usage = Usage::now().map_err(|error| error.to_string())?;
+        let began = Instant::now();
         let (server_before, load_before) = (server.cpu(), children_cpu()?);
         let output = command.output().map_err(|error| error.to_string())?;
+        let elapsed = began.elapsed().as_secs_f64();
         let (server_used, load_used) = (
             server.cpu().saturating_sub(server_before),
             children_cpu()?.saturating_sub(load_before),
@@ -105,12 +107,15 @@ impl Load {
         if errors > 0 {
             return Err(format!("{errors} errors"));
         }
+        if figure <= 0.0 {
+            return Err("nothing was answered".to_owned());
+        }
         Ok(Burst {
             figure,
             p50,
             p99,
-            server_cpu: server_used.as_secs_f64() / seconds,
-            load_cpu: load_used.as_secs_f64() / seconds,
+            server_cpu: server_used.as_secs_f64() / elapsed,
+            load_cpu: load_used.as_secs_f64() / elapsed,
             disturbance,
         })
     }

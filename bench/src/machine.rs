@@ -8,7 +8,7 @@ use std::fs;
 use std::io;
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// How the cores are shared out, as lists for `taskset`.
 #[derive(Clone, Debug)]
@@ -38,7 +38,7 @@ fn range(from: usize, to: usize) -> String {
 }
 
 /// What a reader of the figures has to know of the machine.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Machine {
     pub cores: usize,
     pub processor: String,
@@ -78,7 +78,7 @@ pub struct Usage {
 }
 
 /// What happened on the machine between two moments, in cores: 1 is one core all the time.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug)]
 pub struct Disturbance {
     pub stolen: f64,
     pub foreign: f64,

@@ -59,6 +59,11 @@ enum Commands {
         #[arg(long)]
         save: Option<PathBuf>,
     },
+    /// Writes the tables and plots of a run that was kept anew, beside its figures.
+    Report {
+        /// The JSON file that `compare --save` has written.
+        file: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
@@ -72,14 +77,20 @@ fn main() -> ExitCode {
 }
 
 fn run(command: Commands) -> Result<(), Box<dyn Error>> {
-    let Commands::Compare {
-        suite,
-        server,
-        quick,
-        rounds,
-        json,
-        save,
-    } = command;
+    let (suite, server, quick, rounds, json, save) = match command {
+        Commands::Compare {
+            suite,
+            server,
+            quick,
+            rounds,
+            json,
+            save,
+        } => (suite, server, quick, rounds, json, save),
+        Commands::Report { file } => {
+            let report: Report = serde_json::from_slice(&fs::read(&file)?)?;
+            return write_tables(&report, &file);
+        }
+    };
     if let Some(unknown) = suite.iter().find(|name| !SUITES.contains(&name.as_str())) {
         return Err(format!("no suite {unknown}; there are {}", SUITES.join(", ")).into());
     }
@@ -234,27 +245,31 @@ fn versions(here: &Path) -> Result<Vec<(String, String)>, Box<dyn Error>> {
     Ok(versions)
 }
 
-/// Writes the report, as tables and as JSON, and its plot.
+/// Writes the figures, the tables and the plots.
 fn keep(report: &Report, dir: &Path) -> Result<(), Box<dyn Error>> {
     fs::create_dir_all(dir)?;
-    let name = |ending: &str| dir.join(format!("{}.{ending}", report.date));
-    fs::write(name("md"), report.markdown())?;
-    fs::write(name("json"), serde_json::to_vec_pretty(report)?)?;
-    let shown: Vec<&Table> = report
-        .tables
-        .iter()
-        .filter(|table| ["echo", "http"].contains(&table.suite.as_str()) && table.cores == 1)
-        .collect();
-    if !shown.is_empty() {
-        plot::bars(&shown, &name("svg"))?;
+    let file = dir.join(format!("{}.json", report.date));
+    fs::write(&file, serde_json::to_vec_pretty(report)?)?;
+    write_tables(report, &file)
+}
+
+/// Writes tables and plots beside `file`.
+fn write_tables(report: &Report, file: &Path) -> Result<(), Box<dyn Error>> {
+    fs::write(file.with_extension("md"), report.markdown())?;
+    let of = |suites: &[&str]| -> Vec<&Table> {
+        let tables = report.tables.iter();
+        let shown = |table: &&Table| suites.contains(&table.suite.as_str()) && table.cores == 1;
+        tables.filter(shown).collect()
+    };
+    let (bars, growth) = (
+        of(&["echo", "lines", "http", "churn", "file"]),
+        of(&["growth"]),
+    );
+    if !bars.is_empty() {
+        plot::bars(&bars, &file.with_extension("svg"))?;
     }
-    let growing: Vec<&Table> = report
-        .tables
-        .iter()
-        .filter(|table| table.suite == "growth" && table.cores == 1)
-        .collect();
-    if !growing.is_empty() {
-        plot::growth(&growing, &dir.join(format!("{}-growth.svg", report.date)))?;
+    if !growth.is_empty() {
+        plot::growth(&growth, &file.with_extension("growth.svg"))?;
     }
     Ok(())
 }

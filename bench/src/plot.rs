@@ -5,7 +5,7 @@ use std::path::Path;
 
 use plotters::prelude::*;
 
-use crate::report::{Table, readable};
+use crate::report::{Row, Table, readable};
 
 const WIDTH: u32 = 900;
 const BAR: u32 = 22;
@@ -42,7 +42,8 @@ where
     B::ErrorType: 'static,
 {
     let rows = table.sorted();
-    let most = rows.iter().map(|(_, ratio)| *ratio).fold(1.0, f64::max);
+    let ratio = |row: &Row| table.ratio(row).unwrap_or_default();
+    let most = rows.iter().map(|row| ratio(row)).fold(1.0, f64::max);
     let title = format!(
         "{}: {} (ratio to {})",
         table.suite, table.work, table.reference
@@ -51,7 +52,8 @@ where
     panel.draw(&Text::new(title, (10, 18), text(18)))?;
     let left = 130;
     let scale = f64::from(WIDTH - 230) / most;
-    for (at, (row, ratio)) in rows.iter().enumerate() {
+    for (at, row) in rows.iter().enumerate() {
+        let ratio = ratio(row);
         let y = (HEAD - 12 + BAR * at as u32) as i32;
         let color = match row.server.as_str() {
             "ropewalk" => OURS,
@@ -79,7 +81,8 @@ pub fn growth(tables: &[&Table], path: &Path) -> Result<(), Box<dyn std::error::
         let point = |table: &&Table| {
             let digits: String = table.work.chars().filter(char::is_ascii_digit).collect();
             let row = table.rows.iter().find(|row| row.server == server)?;
-            Some((digits.parse().ok()?, row.series.figure()?))
+            let rate = row.series.figure().filter(|rate| *rate > 0.0)?;
+            Some((digits.parse().ok()?, rate))
         };
         tables.iter().filter_map(point).collect()
     };

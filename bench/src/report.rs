@@ -2,13 +2,13 @@
 
 use std::fmt::Write;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::machine::Machine;
 use crate::rounds::Series;
 
 /// A whole run.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct Report {
     pub date: String,
     pub machine: Machine,
@@ -21,7 +21,7 @@ pub struct Report {
 }
 
 /// One work: all servers side by side.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct Table {
     pub suite: String,
     pub work: String,
@@ -34,7 +34,7 @@ pub struct Table {
 }
 
 /// One server.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct Row {
     pub server: String,
     pub series: Series,
@@ -69,22 +69,24 @@ impl Row {
 }
 
 impl Table {
-    /// The best first; the reference has ratio 1.
-    pub fn sorted(&self) -> Vec<(&Row, f64)> {
-        let ratio = |row: &Row| match row.server == self.reference {
-            true => Some(1.0),
-            false => row.series.ratio(),
-        };
-        let mut rows: Vec<_> = self
-            .rows
-            .iter()
-            .filter_map(|row| Some((row, ratio(row)?)))
-            .collect();
-        rows.sort_by(|(_, one), (_, other)| match self.less_is_better {
-            true => one.total_cmp(other),
-            false => other.total_cmp(one),
+    /// Those that answered, the best first.
+    pub fn sorted(&self) -> Vec<&Row> {
+        let figure = |row: &&Row| row.series.figure().unwrap_or_default();
+        let order = |row: &&Row| self.ratio(row).unwrap_or_else(|| figure(row));
+        let mut rows: Vec<&Row> = self.rows.iter().filter(|row| figure(row) > 0.0).collect();
+        rows.sort_by(|one, other| match self.less_is_better {
+            true => order(one).total_cmp(&order(other)),
+            false => order(other).total_cmp(&order(one)),
         });
         rows
+    }
+
+    /// The reference has ratio 1; there is none where there is no reference.
+    pub fn ratio(&self, row: &Row) -> Option<f64> {
+        match row.server == self.reference {
+            true => Some(1.0),
+            false => row.series.ratio(),
+        }
     }
 
     /// As Markdown.
@@ -104,18 +106,21 @@ impl Table {
              |---|---|---|---|---|---|---|---|\n",
             self.unit, self.reference
         );
-        for (row, ratio) in self.sorted() {
+        for row in self.sorted() {
             let pair = |one: Option<f64>, other: Option<f64>, digits: usize| match (one, other) {
                 (Some(one), Some(other)) => format!("{one:.digits$} / {other:.digits$}"),
                 _ => String::new(),
             };
             let spread = row.series.spread();
+            let spread = spread.filter(|(least, most)| least < most);
             let spread = spread.map_or(String::new(), |(least, most)| {
                 format!("{least:.2}-{most:.2}")
             });
+            let ratio = self.ratio(row);
+            let ratio = ratio.map_or(String::new(), |ratio| format!("**{}**", ratio_text(ratio)));
             let _ = writeln!(
                 text,
-                "| {} | {} | **{ratio:.2}** | {spread} | {} | {} | {} | {} |",
+                "| {} | {} | {ratio} | {spread} | {} | {} | {} | {} |",
                 row.server,
                 row.series.figure().map_or(String::new(), readable),
                 row.series.figures.len(),
@@ -123,6 +128,11 @@ impl Table {
                 pair(row.server_cpu, row.load_cpu, 2),
                 row.note.as_deref().unwrap_or_default()
             );
+        }
+        for row in &self.rows {
+            if row.series.figure().is_none_or(|figure| figure <= 0.0) {
+                let _ = writeln!(text, "\n{} answered nothing.", row.server);
+            }
         }
         for missing in &self.missing {
             let _ = writeln!(text, "\nMissing or dropped: {missing}");
@@ -151,12 +161,20 @@ impl Report {
             .collect();
         let _ = writeln!(text, "{}.\n", versions.join(", "));
         for missing in &self.missing {
-            let _ = writeln!(text, "Not run: {missing}\n");
+            let _ = writeln!(text, "Note: {missing}\n");
         }
         for table in &self.tables {
             let _ = writeln!(text, "{}", table.markdown());
         }
         text
+    }
+}
+
+/// Two digits behind the point, and three where they would be nothing.
+pub fn ratio_text(ratio: f64) -> String {
+    match ratio {
+        0.1.. => format!("{ratio:.2}"),
+        _ => format!("{ratio:.3}"),
     }
 }
 
@@ -205,9 +223,9 @@ mod tests {
             rows: rows(),
             missing: Vec::new(),
         };
-        assert_eq!(table.sorted()[0].0.server, "ropewalk");
+        assert_eq!(table.sorted()[0].server, "ropewalk");
         table.less_is_better = true;
-        assert_eq!(table.sorted()[0].0.server, "nginx");
+        assert_eq!(table.sorted()[0].server, "nginx");
         assert!(table.markdown().contains("| ropewalk | 20.0 | **2.00** |"));
     }
 }

@@ -4,7 +4,7 @@
 //! reference, and is divided by their mean: what slows both down falls out. The order of the
 //! servers is drawn anew in each round, so that none has a neighbour that always helps it.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The order of one round: the reference (0) first, last, and between the others.
 pub fn round(servers: usize, random: &mut fastrand::Rng) -> Vec<usize> {
@@ -50,7 +50,7 @@ pub fn pair(bursts: &[Burst], servers: usize) -> Vec<Series> {
 }
 
 /// What one server's bursts gave.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct Series {
     pub figures: Vec<f64>,
     /// To the reference, in pairs.

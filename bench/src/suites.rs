@@ -132,7 +132,7 @@ pub const WORKS: &[Work] = &[
     growth("64 connections", 64),
     growth("512 connections", 512),
     growth("4,096 connections", 4096),
-    growth("16,384 connections", 16384),
+    growth("8,192 connections", 8192),
 ];
 
 /// How the rate holds as connections become many, for a few servers.
