@@ -28,6 +28,14 @@ use report::{Report, Table};
 use servers::{Built, SERVERS};
 use suites::{SUITES, WORKS};
 
+/// The works that the plot of bars shows: all would be too many to look at.
+const PLOTTED: [(&str, &str); 4] = [
+    ("echo", "64 B, depth 1"),
+    ("http", "hello, 64 connections"),
+    ("http", "hello by 16, 64 connections"),
+    ("http", "1 KiB file"),
+];
+
 #[derive(Parser)]
 #[command(version, about)]
 struct Arguments {
@@ -256,15 +264,11 @@ fn keep(report: &Report, dir: &Path) -> Result<(), Box<dyn Error>> {
 /// Writes tables and plots beside `file`.
 fn write_tables(report: &Report, file: &Path) -> Result<(), Box<dyn Error>> {
     fs::write(file.with_extension("md"), report.markdown())?;
-    let of = |suites: &[&str]| -> Vec<&Table> {
-        let tables = report.tables.iter();
-        let shown = |table: &&Table| suites.contains(&table.suite.as_str()) && table.cores == 1;
-        tables.filter(shown).collect()
-    };
-    let (bars, growth) = (
-        of(&["echo", "lines", "http", "churn", "file"]),
-        of(&["growth"]),
-    );
+    let alone = || report.tables.iter().filter(|table| table.cores == 1);
+    let bars: Vec<&Table> = alone()
+        .filter(|table| PLOTTED.contains(&(table.suite.as_str(), table.work.as_str())))
+        .collect();
+    let growth: Vec<&Table> = alone().filter(|table| table.suite == "growth").collect();
     if !bars.is_empty() {
         plot::bars(&bars, &file.with_extension("svg"))?;
     }

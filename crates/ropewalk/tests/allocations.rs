@@ -104,7 +104,13 @@ fn a_timer_that_is_reset_allocates_nothing() {
 /// A request with so many fields.
 fn request(fields: usize) -> &'static [u8] {
     let mut text = "GET /page HTTP/1.1\r\nHost: example.com\r\n".to_owned();
-    let names = ["User-Agent", "Accept", "Accept-Language", "Accept-Encoding", "Cookie"];
+    let names = [
+        "User-Agent",
+        "Accept",
+        "Accept-Language",
+        "Accept-Encoding",
+        "Cookie",
+    ];
     let more = ["DNT", "Referer", "Origin", "Cache-Control", "Pragma", "TE"];
     for name in names.iter().chain(&more).take(fields - 1) {
         text += &format!("{name}: value\r\n");
