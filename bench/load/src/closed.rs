@@ -8,7 +8,7 @@ use crate::{
     pattern::Pattern,
     source,
     stream::Stream,
-    threads::{Share, Turn, Work},
+    threads::{Share, Turn, Work, may_read},
 };
 
 /// Above this a read takes what is in flight in pieces.
@@ -96,7 +96,7 @@ impl Closed {
         if event.is_writable() {
             stream.flush(&self.pattern)?;
         }
-        if !event.is_readable() && !event.is_read_closed() && !event.is_error() {
+        if !may_read(event) {
             return Ok(());
         }
         loop {
@@ -124,16 +124,11 @@ impl Closed {
         served: Result<(), Trouble>,
         turn: &mut Turn<'_>,
     ) -> Result<(), Failure> {
-        match served {
-            Ok(()) => Ok(()),
-            Err(Trouble::Wrong(what)) => Err(Failure::Wrong(what)),
-            Err(Trouble::Lost(what)) => {
-                turn.tally.error(what);
-                self.connections[index] = None;
-                self.alive -= 1;
-                Ok(())
-            }
+        if turn.is_lost(served)? {
+            self.connections[index] = None;
+            self.alive -= 1;
         }
+        Ok(())
     }
 }
 

@@ -21,7 +21,7 @@ use crate::{
     args,
     failure::{Failure, Trouble},
     source,
-    threads::{Share, Turn, Work},
+    threads::{Share, Turn, Work, may_read},
 };
 
 const READ: usize = 1 << 18;
@@ -92,7 +92,7 @@ impl Download {
         if event.is_writable() {
             connection.send(&self.request)?;
         }
-        if !event.is_readable() && !event.is_read_closed() && !event.is_error() {
+        if !may_read(event) {
             return Ok(());
         }
         loop {
@@ -129,16 +129,11 @@ impl Download {
         served: Result<(), Trouble>,
         turn: &mut Turn<'_>,
     ) -> Result<(), Failure> {
-        match served {
-            Ok(()) => Ok(()),
-            Err(Trouble::Wrong(what)) => Err(Failure::Wrong(what)),
-            Err(Trouble::Lost(what)) => {
-                turn.tally.error(what);
-                self.connections[index] = None;
-                self.alive -= 1;
-                Ok(())
-            }
+        if turn.is_lost(served)? {
+            self.connections[index] = None;
+            self.alive -= 1;
         }
+        Ok(())
     }
 }
 

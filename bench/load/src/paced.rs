@@ -13,7 +13,7 @@ use crate::{
     schedule::{Schedule, wait},
     source,
     stream::Stream,
-    threads::{Share, Turn, Work},
+    threads::{Share, Turn, Work, may_read},
 };
 
 const READ: usize = 1 << 18;
@@ -83,7 +83,7 @@ impl Paced {
         if event.is_writable() {
             stream.flush(&self.pattern)?;
         }
-        if !event.is_readable() && !event.is_read_closed() && !event.is_error() {
+        if !may_read(event) {
             return Ok(());
         }
         loop {
@@ -108,18 +108,13 @@ impl Paced {
         served: Result<(), Trouble>,
         turn: &mut Turn<'_>,
     ) -> Result<(), Failure> {
-        match served {
-            Ok(()) => Ok(()),
-            Err(Trouble::Wrong(what)) => Err(Failure::Wrong(what)),
-            Err(Trouble::Lost(what)) => {
-                turn.tally.error(what);
-                if let Some(connection) = self.connections[index].take() {
-                    self.in_flight -= connection.sent - connection.whole;
-                    self.alive -= 1;
-                }
-                Ok(())
-            }
+        if turn.is_lost(served)?
+            && let Some(connection) = self.connections[index].take()
+        {
+            self.in_flight -= connection.sent - connection.whole;
+            self.alive -= 1;
         }
+        Ok(())
     }
 }
 

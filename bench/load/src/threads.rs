@@ -12,7 +12,7 @@ use mio::{Events, Poll, Registry, event::Event};
 
 use crate::{
     args::Load,
-    failure::Failure,
+    failure::{Failure, Trouble},
     measure::{Clock, Measured, Tally, cpu_seconds},
 };
 
@@ -47,6 +47,19 @@ pub(crate) struct Turn<'a> {
 }
 
 impl Turn<'_> {
+    /// Whether a connection was lost while it was served, which is counted. What is wrong ends the
+    /// run.
+    pub(crate) fn is_lost(&mut self, served: Result<(), Trouble>) -> Result<bool, Failure> {
+        match served {
+            Ok(()) => Ok(false),
+            Err(Trouble::Wrong(what)) => Err(Failure::Wrong(what)),
+            Err(Trouble::Lost(what)) => {
+                self.tally.error(what);
+                Ok(true)
+            }
+        }
+    }
+
     /// Counts an answer that came now to what began `since`, if now counts.
     pub(crate) fn answered(&mut self, now: u64, since: u64, requests: u64, bytes: u64) {
         if self.clock.counts(now) {
@@ -55,6 +68,11 @@ impl Turn<'_> {
             self.tally.latency.saturating_record(now - since);
         }
     }
+}
+
+/// Whether a read may give something: bytes, the end, or an error.
+pub(crate) fn may_read(event: &Event) -> bool {
+    event.is_readable() || event.is_read_closed() || event.is_error()
 }
 
 /// Which of a number of things are a thread's.

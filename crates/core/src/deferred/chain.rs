@@ -15,6 +15,7 @@ use std::panic::{self, AssertUnwindSafe, Location};
 use std::rc::{Rc, Weak};
 use std::task::Waker;
 
+use super::trampoline::Deliver;
 use super::{Abandoned, Cancelled, State, trampoline, unhandled};
 use crate::Failure;
 
@@ -28,15 +29,11 @@ pub(super) trait Node<T>: Chain {
 
     /// Gives this its result, and takes it down the chain by at most `direct` links. Returns the
     /// node to deliver next, if there is one.
-    fn settle(self: Rc<Self>, result: Result<T, Failure>, direct: u32) -> Option<Rc<dyn Chain>>;
+    fn settle(self: Rc<Self>, result: Result<T, Failure>, direct: u32) -> Option<Rc<dyn Deliver>>;
 }
 
 /// A node, whatever its type.
-pub(super) trait Chain {
-    /// Passes the result that this holds to what was waiting for it. Returns the node to deliver
-    /// next, if that now holds one.
-    fn deliver(self: Rc<Self>) -> Option<Rc<dyn Chain>>;
-
+pub(super) trait Chain: Deliver {
     /// What this waits for.
     fn upstream(&self) -> Option<Rc<dyn Chain>>;
 
@@ -51,7 +48,7 @@ pub(super) trait Chain {
 trait Sink<T> {
     /// Takes the result down the chain, by at most `direct` further links. Returns the node to
     /// deliver next, if there is one.
-    fn receive(self: Rc<Self>, result: Result<T, Failure>, direct: u32) -> Option<Rc<dyn Chain>>;
+    fn receive(self: Rc<Self>, result: Result<T, Failure>, direct: u32) -> Option<Rc<dyn Deliver>>;
 }
 
 /// What every node has: the result and what to do with it.
@@ -195,7 +192,7 @@ fn settle<T>(
     node: Rc<impl Node<T> + 'static>,
     result: Result<T, Failure>,
     direct: u32,
-) -> Option<Rc<dyn Chain>> {
+) -> Option<Rc<dyn Deliver>> {
     let core = node.core();
     core.fired.set(true);
     match core.then.replace(Then::Keep) {
@@ -228,7 +225,7 @@ fn settle<T>(
 }
 
 /// Passes the result that `node` holds to what waits for it.
-fn deliver<T>(node: Rc<impl Node<T>>) -> Option<Rc<dyn Chain>> {
+fn deliver<T>(node: Rc<impl Node<T>>) -> Option<Rc<dyn Deliver>> {
     let core = node.core();
     let result = core.result.take()?;
     let then = core.then.replace(Then::Keep);
@@ -251,16 +248,18 @@ impl<T: 'static, C: FnOnce() + 'static> Node<T> for Source<T, C> {
         &self.core
     }
 
-    fn settle(self: Rc<Self>, result: Result<T, Failure>, direct: u32) -> Option<Rc<dyn Chain>> {
+    fn settle(self: Rc<Self>, result: Result<T, Failure>, direct: u32) -> Option<Rc<dyn Deliver>> {
         settle(self, result, direct)
     }
 }
 
-impl<T: 'static, C: FnOnce() + 'static> Chain for Source<T, C> {
-    fn deliver(self: Rc<Self>) -> Option<Rc<dyn Chain>> {
+impl<T: 'static, C: FnOnce() + 'static> Deliver for Source<T, C> {
+    fn deliver(self: Rc<Self>) -> Option<Rc<dyn Deliver>> {
         deliver(self)
     }
+}
 
+impl<T: 'static, C: FnOnce() + 'static> Chain for Source<T, C> {
     fn upstream(&self) -> Option<Rc<dyn Chain>> {
         None
     }
@@ -298,8 +297,17 @@ where
         &self.core
     }
 
-    fn settle(self: Rc<Self>, result: Result<U, Failure>, direct: u32) -> Option<Rc<dyn Chain>> {
+    fn settle(self: Rc<Self>, result: Result<U, Failure>, direct: u32) -> Option<Rc<dyn Deliver>> {
         settle(self, result, direct)
+    }
+}
+
+impl<T: 'static, U: 'static, F> Deliver for Link<T, U, F>
+where
+    F: FnOnce(Result<T, Failure>) -> State<U> + 'static,
+{
+    fn deliver(self: Rc<Self>) -> Option<Rc<dyn Deliver>> {
+        deliver(self)
     }
 }
 
@@ -307,10 +315,6 @@ impl<T: 'static, U: 'static, F> Chain for Link<T, U, F>
 where
     F: FnOnce(Result<T, Failure>) -> State<U> + 'static,
 {
-    fn deliver(self: Rc<Self>) -> Option<Rc<dyn Chain>> {
-        deliver(self)
-    }
-
     fn upstream(&self) -> Option<Rc<dyn Chain>> {
         let waits_for = self.waits_for.take();
         let upstream = waits_for.as_ref().and_then(Weak::upgrade);
@@ -335,7 +339,7 @@ impl<T: 'static, U: 'static, F> Sink<T> for Link<T, U, F>
 where
     F: FnOnce(Result<T, Failure>) -> State<U> + 'static,
 {
-    fn receive(self: Rc<Self>, result: Result<T, Failure>, direct: u32) -> Option<Rc<dyn Chain>> {
+    fn receive(self: Rc<Self>, result: Result<T, Failure>, direct: u32) -> Option<Rc<dyn Deliver>> {
         self.waits_for.set(None);
         let callback = self.callback.take()?;
         let running = Running(&self);

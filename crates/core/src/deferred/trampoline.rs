@@ -10,7 +10,12 @@ use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
 use std::thread;
 
-use super::chain::Chain;
+/// What can be run: a node that holds a result.
+pub(super) trait Deliver {
+    /// Passes the result that this holds to what was waiting for it. Returns the node to deliver
+    /// next, if that now holds one.
+    fn deliver(self: Rc<Self>) -> Option<Rc<dyn Deliver>>;
+}
 
 /// How many firings may stand inside each other before the next ones wait for the outermost.
 /// Low, as the frames of the callbacks between them can be large.
@@ -18,13 +23,13 @@ const MAX_NESTED: usize = 32;
 
 thread_local! {
     static NESTED: Cell<usize> = const { Cell::new(0) };
-    static WAITING: RefCell<VecDeque<Rc<dyn Chain>>> = const { RefCell::new(VecDeque::new()) };
+    static WAITING: RefCell<VecDeque<Rc<dyn Deliver>>> = const { RefCell::new(VecDeque::new()) };
 }
 
 /// Delivers the result that `node` holds, and what comes of it, down to the end of the chain.
 ///
 /// The first panic of a callback unwinds from here, when all there is to run has run.
-pub(super) fn run(node: Rc<dyn Chain>) {
+pub(super) fn run(node: Rc<dyn Deliver>) {
     let nested = NESTED.get();
     let mut next = Some(node);
     if nested >= MAX_NESTED {
@@ -54,13 +59,13 @@ pub(super) fn run(node: Rc<dyn Chain>) {
 }
 
 /// Leaves `node` to the outermost [`run`] of this thread, or gives it back if there is no queue.
-pub(super) fn queue(node: Rc<dyn Chain>) -> Option<Rc<dyn Chain>> {
+pub(super) fn queue(node: Rc<dyn Deliver>) -> Option<Rc<dyn Deliver>> {
     let mut node = Some(node);
     let _ = WAITING.try_with(|waiting| waiting.borrow_mut().extend(node.take()));
     node
 }
 
-fn dequeue() -> Option<Rc<dyn Chain>> {
+fn dequeue() -> Option<Rc<dyn Deliver>> {
     WAITING
         .try_with(|waiting| waiting.borrow_mut().pop_front())
         .ok()

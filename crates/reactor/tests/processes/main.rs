@@ -5,6 +5,6 @@
 
 mod descriptors;
 mod signals;
-#[allow(dead_code)] // These tests need a part of it.
+#[expect(dead_code, reason = "these tests need a part of it")]
 #[path = "../reactor/support.rs"]
 mod support;
