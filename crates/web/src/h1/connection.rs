@@ -601,7 +601,8 @@ where
     fn read_closed(&mut self, transport: &mut Transport) {
         self.read_closed = true;
         let State::Exchange(exchange) = &mut self.state else {
-            return self.advance(transport, &[]);
+            // Nothing whole waits: who does not answer for the moment does not read either.
+            return transport.lose_connection();
         };
         if exchange.is_sending_segments() && exchange.body_is_complete() {
             // It waits for the rest of an answer that needs no handler any more.

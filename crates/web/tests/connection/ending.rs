@@ -81,18 +81,35 @@ fn a_peer_that_sends_no_more_still_gets_all_that_it_asked_for() {
     let large: Rc<dyn Factory> = Rc::new(Site::new(handler_fn(move |_: Request<Body>| {
         Response::new(Body::from(long.clone()))
     })));
-    // Large answers, and more small ones than are given in a row.
+    // Large answers, and more small ones than are given in a row; the end comes while the peer
+    // reads nothing.
     for (site, requests) in [(large, 5), (mirror(), 300)] {
         let client = Client::new(site);
         client.reactor.set_window(1000);
+        client.connection.pause_producing();
         client.connection.act(|transport| {
             transport.write(get("/").repeat(requests).as_bytes());
             transport.lose_write_connection();
         });
         client.reactor.run();
+        client.connection.resume_producing();
+        client.reactor.run();
         assert_eq!(statuses(&client.received()), vec!["200"; requests]);
         assert!(client.is_closed() && client.lost().unwrap().check::<ConnectionDone>().is_some());
     }
+}
+
+#[test]
+fn a_refused_peer_that_sends_no_more_is_not_waited_for() {
+    let client = Client::new(mirror());
+    client.send("nonsense\r\n\r\n");
+    assert_eq!(statuses(&client.received()), ["400"]);
+    assert!(client.lost().is_none(), "it is heard out");
+    client
+        .connection
+        .act(|transport| transport.lose_write_connection());
+    client.reactor.run();
+    assert!(client.lost().is_some());
 }
 
 #[test]
