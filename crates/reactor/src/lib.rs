@@ -10,6 +10,7 @@
 
 mod connect;
 mod connections;
+mod dealing;
 mod descriptors;
 pub mod driver;
 mod event_loop;
