@@ -32,6 +32,8 @@ use crate::{
 /// So many calls and resumptions are served before other connections get their turn.
 const CALLS_IN_A_ROW: u32 = 64;
 
+const DRAINED: &str = "a callback of Connection::drained";
+
 /// What the loop is to do next with a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -222,6 +224,10 @@ impl Channel {
                 return Step::Send;
             }
             let unsent = self.shared().unsent();
+            if (closing || served < CALLS_IN_A_ROW) && self.tell_drained(unsent) {
+                served += 1;
+                continue;
+            }
             if !closing && self.is_made() && self.watch_marks(unsent, &mut served) {
                 continue;
             }
@@ -318,7 +324,7 @@ impl Channel {
             stack,
         } = self;
         transport.shared.set(ENDED);
-        let (reason, requests) = transport.shared.take_end();
+        let (reason, requests, drains) = transport.shared.take_end();
         if transport.shared.is(MADE) {
             let told = reason.clone();
             guard(&transport, "connection_lost", || {
@@ -330,6 +336,10 @@ impl Channel {
         guard(&transport, "dropping a protocol", || drop(protocol));
         guard(&transport, "dropping layers", || drop(stack));
         guard(&transport, "dropping calls", || drop(requests));
+        for drain in drains {
+            let told = reason.clone();
+            guard(&transport, DRAINED, || drain.resolver.errback(told));
+        }
         reason
     }
 
@@ -531,6 +541,18 @@ impl Channel {
             return true;
         }
         false
+    }
+
+    /// Tells one who waited for this little to be unsent. Returns whether there was one.
+    fn tell_drained(&mut self, unsent: u64) -> bool {
+        let Some(drain) = self.shared().next_drained(unsent) else {
+            return false;
+        };
+        let told = guard(&self.transport, DRAINED, || drain.resolver.callback(()));
+        if let Some(panicked) = told {
+            self.shared().end(panicked.into(), true);
+        }
+        true
     }
 
     fn note_below(&self) {
