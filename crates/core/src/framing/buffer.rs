@@ -175,7 +175,8 @@ impl FrameBuffer {
         if self.bytes.len() > limit {
             return Err(DecodeError::Unfinished { limit });
         }
-        self.needed = needed.max(self.bytes.len() + 1);
+        // A codec that waits for more than that is asked again when the limit is passed.
+        self.needed = needed.clamp(self.bytes.len() + 1, limit.saturating_add(1));
         Ok(())
     }
 }

@@ -44,7 +44,8 @@ pub trait Codec: 'static {
     /// What stands at the front of `input`, which is never empty.
     ///
     /// After [`Decoded::NeedMore`] it is called again with the same bytes and more behind them,
-    /// after anything else with what follows the bytes that were consumed.
+    /// after anything else with what follows the bytes that were consumed: perhaps with less of
+    /// it than was there before.
     ///
     /// # Errors
     /// When nothing sensible can follow; it is not called again.

@@ -82,7 +82,7 @@ impl DelimiterCodec {
         if input.len() <= kept {
             return Decoded::NeedMore(input.len() + 1);
         }
-        self.searched = kept;
+        self.searched = 0;
         Decoded::Skip(input.len() - kept)
     }
 }
