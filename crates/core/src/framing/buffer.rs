@@ -180,3 +180,35 @@ impl FrameBuffer {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::framing::LineCodec;
+
+    #[test]
+    fn between_frames_no_memory_is_held() {
+        let (mut codec, mut buffer) = (LineCodec::default(), FrameBuffer::default());
+        let mut lines = |mut piece: &[u8]| {
+            while buffer.next(&mut codec, &mut piece).unwrap().is_some() {}
+            buffer.bytes.capacity()
+        };
+        assert_eq!(lines(b"whole\r\n"), 0);
+        assert!(lines(b"in pie") > 0);
+        assert_eq!(lines(b"ces\r\nwhole\r\n"), 0);
+    }
+
+    #[test]
+    fn what_stands_behind_a_frame_that_came_in_pieces_is_not_copied() {
+        let (mut codec, mut buffer) = (LineCodec::default(), FrameBuffer::default());
+        let mut input = &b"in pie"[..];
+        assert_eq!(buffer.next(&mut codec, &mut input), Ok(None));
+        let mut rest = vec![b'x'; 60_000];
+        rest[..5].copy_from_slice(b"ces\r\n");
+        let mut input = &rest[..];
+        let found = buffer.next(&mut codec, &mut input);
+        assert_eq!(found, Ok(Some(Found::Frame(b"in pieces"))));
+        assert_eq!(input, &rest[5..]);
+        assert!(buffer.bytes.capacity() <= 2 * STEP);
+    }
+}

@@ -9,7 +9,8 @@
 //! and no allocation, and between frames a connection holds no memory; every frame has a longest
 //! length, and one that is longer closes the connection unless its callback says otherwise. When
 //! a callback pauses reading, no frame is told until it is resumed; when it closes, none at all;
-//! when it puts another protocol or a layer in place, those get what was not told.
+//! when it puts another protocol or a layer in place, those get what was not told (so
+//! [`exchange_protocol`](crate::Transport::exchange_protocol) is given no unread bytes here).
 //!
 //! | Twisted | here |
 //! |---|---|

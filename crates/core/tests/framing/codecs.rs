@@ -5,8 +5,8 @@ use std::num::NonZeroUsize;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use ropewalk_core::framing::{
-    Codec, DecodeError, DelimiterCodec, EncodeError, FixedCodec, Found, FrameBuffer, Int8Codec,
-    Int16Codec, Int32Codec, LengthCodec, LineCodec, NetstringCodec,
+    Codec, DecodeError, Decoded, DelimiterCodec, EncodeError, FixedCodec, Found, FrameBuffer,
+    Int8Codec, Int16Codec, Int32Codec, LengthCodec, LineCodec, NetstringCodec,
 };
 
 /// What is found in a stream, in order.
@@ -371,7 +371,7 @@ fn come_back(
 /// Fixed cases, at every split point into three.
 #[test]
 fn every_split_point_finds_the_same() {
-    fn check(codec: impl Codec + Clone, bytes: &[u8], expected: &[Event]) {
+    fn check(codec: &(impl Codec + Clone), bytes: &[u8], expected: &[Event]) {
         for first in 0..=bytes.len() {
             for second in first..=bytes.len() {
                 let (head, tail) = bytes.split_at(second);
@@ -392,7 +392,7 @@ fn every_split_point_finds_the_same() {
         frame("\r"),
         left("x\r"),
     ];
-    check(lines, b"a\r\n\r\nfour\r\nfives!\r\n\r\r\nx\r", &expected);
+    check(&lines, b"a\r\n\r\nfour\r\nfives!\r\n\r\r\nx\r", &expected);
     let lines = LineCodec::default()
         .accept_bare_newline()
         .with_max_length(4);
@@ -404,18 +404,18 @@ fn every_split_point_finds_the_same() {
         frame(""),
         left("x\r"),
     ];
-    check(lines, b"four\nfour\r\nfives\n\r\r\n\nx\r", &expected);
+    check(&lines, b"four\nfour\r\nfives\n\r\r\n\nx\r", &expected);
     let long = Event::TooLong(Some(5), b"\0\x05".to_vec());
     let expected = [frame("ab"), frame(""), long, frame("c"), left("\0")];
     check(
-        Int16Codec::new(4),
+        &Int16Codec::new(4),
         b"\0\x02ab\0\0\0\x05fives\0\x01c\0",
         &expected,
     );
     let long = Event::TooLong(Some(10), b"10:".to_vec());
     let expected = [frame("ab"), frame(""), long, frame("c"), Event::Malformed];
     check(
-        NetstringCodec::new(4),
+        &NetstringCodec::new(4),
         b"2:ab,0:,10:ten letter,1:c,01:",
         &expected,
     );
@@ -426,10 +426,7 @@ fn what_was_searched_for_a_delimiter_is_not_searched_again() {
     let mut codec = LineCodec::default();
     let need_more = |codec: &mut LineCodec, input: &[u8]| {
         let decoded = codec.decode(input).unwrap();
-        assert_eq!(
-            decoded,
-            ropewalk_core::framing::Decoded::NeedMore(input.len() + 1)
-        );
+        assert_eq!(decoded, Decoded::NeedMore(input.len() + 1));
     };
     need_more(&mut codec, b"123456");
     // No caller does this: it shows where the codec looks.
@@ -440,7 +437,7 @@ fn what_was_searched_for_a_delimiter_is_not_searched_again() {
 fn a_frame_that_comes_byte_by_byte_is_asked_for_once_its_length_is_known() {
     struct Counting(Int32Codec, usize);
     impl Codec for Counting {
-        fn decode(&mut self, input: &[u8]) -> Result<ropewalk_core::framing::Decoded, DecodeError> {
+        fn decode(&mut self, input: &[u8]) -> Result<Decoded, DecodeError> {
             self.1 += 1;
             self.0.decode(input)
         }
@@ -464,10 +461,10 @@ fn a_frame_that_comes_byte_by_byte_is_asked_for_once_its_length_is_known() {
 }
 
 /// A codec of someone else's that goes wrong.
-struct Broken(fn(&[u8]) -> ropewalk_core::framing::Decoded);
+struct Broken(fn(&[u8]) -> Decoded);
 
 impl Codec for Broken {
-    fn decode(&mut self, input: &[u8]) -> Result<ropewalk_core::framing::Decoded, DecodeError> {
+    fn decode(&mut self, input: &[u8]) -> Result<Decoded, DecodeError> {
         Ok(self.0(input))
     }
     fn encode(&mut self, _: &[u8], _: &mut Vec<u8>) -> Result<(), EncodeError> {
@@ -480,7 +477,6 @@ impl Codec for Broken {
 
 #[test]
 fn a_codec_that_never_finds_anything_fills_no_memory() {
-    use ropewalk_core::framing::Decoded;
     let mut codec = Broken(|_| Decoded::NeedMore(usize::MAX));
     let mut buffer = FrameBuffer::default();
     let error = (0..10).find_map(|_| buffer.next(&mut codec, &mut &[0; 1000][..]).err());
@@ -490,7 +486,6 @@ fn a_codec_that_never_finds_anything_fills_no_memory() {
 
 #[test]
 fn a_codec_that_consumes_nothing_does_not_hang_its_receiver() {
-    use ropewalk_core::framing::Decoded;
     let nothing: [fn(&[u8]) -> Decoded; 3] = [
         |_| Decoded::Skip(0),
         |_| Decoded::TooLong {

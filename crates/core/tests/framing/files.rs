@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use ropewalk_core::testing::{MemoryReactor, Pair};
 use ropewalk_core::{
-    Cancelled, ConnectionDone, Deferred, Failure, FileRegion, FileSender, Protocol, Transport,
+    Cancelled, Connection, ConnectionDone, Deferred, Failure, FileRegion, FileSender, Protocol,
+    Transport,
 };
 
 /// Keeps what it gets.
@@ -261,16 +262,16 @@ fn who_waits_until_all_is_sent_is_told_before_the_connection_is_closed() {
 
 #[test]
 fn one_who_waits_again_and_again_keeps_no_other_connection_waiting() {
-    fn again(connection: ropewalk_core::Connection, left: u32) {
+    fn again(connection: &Connection, left: u32) {
         let next = connection.clone();
         drop(connection.drained(0).add_callback(move |()| {
             if left > 0 {
-                again(next, left - 1);
+                again(&next, left - 1);
             }
         }));
     }
     let pair = pair();
-    again(pair.server().clone(), 10_000);
+    again(pair.server(), 10_000);
     pair.client().write(b"hello");
     pair.advance(Duration::from_secs(1));
     let got = pair.with_server(|server: &mut Keep| server.0.clone());

@@ -104,7 +104,7 @@ fn modes_change_from_outside_too_and_what_has_come_of_a_line_is_raw_then() {
     let rig = Rig::new(&log, with_raw_mode(&log));
     rig.send(b"one\r\ntw");
     LineReceiver::with(rig.server(), |_: &mut Lines, transport| {
-        transport.set_raw_mode()
+        transport.set_raw_mode();
     });
     rig.pair.run();
     assert_eq!(rig.told(), ["line one", "raw tw"]);
