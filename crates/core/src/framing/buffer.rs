@@ -127,6 +127,7 @@ impl FrameBuffer {
     /// Gives back to the connection what is not to be told now: when reading is paused, `input`,
     /// and when something else is to have the rest, all of it.
     pub(super) fn put_back(&mut self, transport: &mut Transport, input: &[u8]) {
+        self.drop_used();
         if transport.is_handing_over() {
             transport.unread(self.take_with(input));
         } else if !input.is_empty() && !transport.is_closing() {

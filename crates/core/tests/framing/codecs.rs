@@ -422,6 +422,14 @@ fn every_split_point_finds_the_same() {
 }
 
 #[test]
+fn a_netstring_that_is_too_long_must_end_with_its_comma_too() {
+    let long = Event::TooLong(Some(5), b"5:".to_vec());
+    let pieces = b"5:fives;".chunks(1);
+    let expected = [long, Event::Malformed];
+    assert_eq!(found(NetstringCodec::new(4), pieces), expected);
+}
+
+#[test]
 fn what_was_searched_for_a_delimiter_is_not_searched_again() {
     let mut codec = LineCodec::default();
     let need_more = |codec: &mut LineCodec, input: &[u8]| {

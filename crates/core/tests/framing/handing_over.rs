@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use ropewalk_core::framing::{Int8Codec, LineReceiver};
+use ropewalk_core::framing::{Int8Codec, LineReceiver, StringReceiver};
 use ropewalk_core::{Failure, Layer, LayerIo, OutputQueue};
 
 use crate::rig::{Bytes, Lines, Log, Rig, Strings};
@@ -66,6 +66,38 @@ fn from_outside_while_reading_is_paused_it_gets_all_that_was_not_told_in_order()
         rig.told(),
         ["line stop", "made", "data more: one\r\nt", "data wo"]
     );
+}
+
+#[test]
+fn from_outside_it_gets_what_has_come_of_a_string() {
+    let log = Log::default();
+    let rig = Rig::new(&log, Strings::new(Int8Codec::default(), &log, |_, _| ()));
+    rig.send(b"\x03one\x03tw");
+    let next = Rc::clone(&log);
+    StringReceiver::<Int8Codec, _>::with(rig.server(), move |_: &mut Strings, transport| {
+        transport.exchange_protocol(Box::new(Bytes(next)), b"");
+    });
+    rig.pair.run();
+    assert_eq!(rig.told(), ["string one", "made", "data \u{3}tw"]);
+}
+
+#[test]
+fn a_new_receiver_tells_frames_while_someone_waits_for_what_was_written() {
+    let log = Log::default();
+    let next = Rc::clone(&log);
+    let server = Lines::new(&log, move |transport, what| {
+        if what == "line up" {
+            let strings = Strings::new(Int8Codec::default(), &next, |_, _| ());
+            transport.exchange_protocol(Box::new(strings), b"");
+        }
+    });
+    let rig = Rig::new(&log, server);
+    rig.pair.client().pause_producing();
+    rig.server().write(&vec![0; 1024 * 1024]);
+    let waits = rig.server().drained(0);
+    rig.send(b"up\r\n\x03one\x03two");
+    assert!(!waits.is_fired());
+    assert_eq!(rig.told(), ["line up", "string one", "string two"]);
 }
 
 #[test]

@@ -120,6 +120,26 @@ fn modes_change_from_outside_too_and_what_has_come_of_a_line_is_raw_then() {
 }
 
 #[test]
+fn what_is_handed_over_while_reading_is_paused_comes_before_what_was_not_told() {
+    let log = Log::default();
+    let server = Lines::new(&log, |transport, what| {
+        if what == "line stop" {
+            transport.pause_producing();
+        }
+    });
+    let rig = Rig::new(&log, server);
+    rig.send(b"stop\r\ntwo\r\n");
+    LineReceiver::with(rig.server(), |_: &mut Lines, transport| {
+        transport.set_line_mode(b"one\r\n");
+    });
+    rig.pair.run();
+    assert_eq!(rig.told(), ["line stop"]);
+    rig.server().resume_producing();
+    rig.pair.run();
+    assert_eq!(rig.told(), ["line one", "line two"]);
+}
+
+#[test]
 fn lines_are_sent_from_outside_and_what_would_be_two_is_refused() {
     let log = Log::default();
     let rig = Rig::new(&log, with_raw_mode(&log));
