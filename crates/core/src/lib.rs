@@ -14,6 +14,7 @@ pub mod framing;
 mod layer;
 mod limits;
 mod output;
+mod policy;
 mod protocol;
 mod reactor;
 mod reason;
@@ -31,11 +32,12 @@ pub use file_sender::FileSender;
 pub use layer::{Layer, LayerIo};
 pub use limits::ConnectionLimits;
 pub use output::{FileRegion, OutputQueue, Segment};
+pub use policy::Policy;
 pub use protocol::{Factory, Protocol};
 pub use reactor::{Port, ReactorCore, ReactorNet, ReactorTasks, ReactorTime};
 pub use reason::{
-    ConnectError, ConnectionAborted, ConnectionDone, ConnectionLost, ListenError, Panicked,
-    TimedOut, WriteBufferFull, WriteStalled,
+    ConnectError, ConnectionAborted, ConnectionDone, ConnectionLost, Deadline, DeadlinePassed,
+    ListenError, Panicked, TimedOut, WriteBufferFull, WriteStalled,
 };
 pub use task::{Task, Tasks};
 pub use timer::DelayedCall;

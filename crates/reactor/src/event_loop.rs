@@ -404,14 +404,16 @@ impl EventLoop {
     ) -> bool {
         let built = guard("building a protocol", || {
             let protocol = factory.build_protocol(&peer)?;
-            Some((protocol, factory.build_layers(&peer), limits()))
+            let layers = factory.build_layers(&peer);
+            Some((protocol, layers, factory.build_policies(&peer), limits()))
         });
-        let Some((protocol, layers, limits)) = built.flatten() else {
+        let Some((protocol, layers, policies, limits)) = built.flatten() else {
             return false;
         };
         let context = Rc::clone(&self.context);
         let host = Rc::clone(host);
-        let channel = Channel::new(context, id, protocol, layers, limits, peer, host);
+        let channel =
+            Channel::new(context, id, protocol, layers, limits, peer, host).with_policies(policies);
         // The factory may have ended what it was to build for, by cancelling an attempt.
         let mut channel = Some(channel);
         if let Some(entry) = self.connections.borrow_mut().get(id) {
