@@ -14,6 +14,7 @@ pub mod framing;
 mod layer;
 mod limits;
 mod output;
+pub mod policies;
 mod policy;
 mod protocol;
 mod reactor;
