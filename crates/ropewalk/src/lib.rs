@@ -27,7 +27,7 @@
 //!
 //! | feature | crate | what it gives |
 //! |---|---|---|
-//! | (always) | `ropewalk_core` | [`Protocol`], [`Transport`], [`Factory`], [`Deferred`], [`Failure`], [`endpoint`], [`framing`], [`testing`] |
+//! | (always) | `ropewalk_core` | [`Protocol`], [`Transport`], [`Factory`], [`Deferred`], [`Failure`], [`endpoint`], [`framing`], [`policies`], [`testing`] |
 //! | `reactor` | `ropewalk_reactor` | [`Reactor`], [`Workers`], [`driver`] |
 //! | `web` | `ropewalk_web` | [`web`]: `Site`, `FileService` |
 #![forbid(unsafe_code)]

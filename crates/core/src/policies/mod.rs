@@ -48,6 +48,7 @@ mod overflow;
 mod pcap;
 mod peer;
 mod peer_limit;
+mod slot;
 mod throttle;
 mod timeout;
 mod total_limit;

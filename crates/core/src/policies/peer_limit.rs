@@ -4,8 +4,9 @@ use std::cell::Cell;
 
 use bytes::Bytes;
 
-use super::overflow::{Overflow, PeerCounts, PeerSlot, Pending};
+use super::overflow::Overflow;
 use super::peer::PeerPrefix;
+use super::slot::{PeerCounts, PeerSlot, Pending};
 use crate::{Address, Factory, Policy, Protocol};
 
 /// A wrapper that lets each peer have so many connections at once to any factory.

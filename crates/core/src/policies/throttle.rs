@@ -10,7 +10,7 @@ use super::bucket::{Bucket, Rate, Ticket};
 use super::peer::PeerPrefix;
 use crate::{Address, Factory, Failure, Policy, Protocol};
 
-/// The buckets of peers that are gone are kept while they fill; of no more than so many.
+/// The buckets of peers that are gone are kept while they fill: of so many, and all are forgotten.
 const ABSENT_PEERS: usize = 16 * 1024;
 
 /// How long a connection may leave unused what it was given: then others get it.
@@ -82,8 +82,9 @@ impl Throttle {
 /// rate are served in turn, so that each gets the same. What is read is counted when it has come,
 /// up to 64 KiB at once: the connection is then not read until that is paid for, and the peer is
 /// held back by its network. So reading exceeds its burst by one read of each connection, and
-/// keeps its rate over time. While a throttle lets nothing go,
-/// [`write_stall`](crate::ConnectionLimits::write_stall) does not run.
+/// keeps its rate over time; below some 2 KB a second, a peer may take the pauses for a stall, and
+/// the end of a peer is noticed only when all before it is paid for. While a throttle lets nothing
+/// go, [`write_stall`](crate::ConnectionLimits::write_stall) of this end does not run.
 ///
 /// Bytes are counted on the wire, below all layers. Files are still sent by the kernel.
 ///
@@ -221,7 +222,7 @@ impl Peers {
         self.buckets
             .retain(|_, bucket| bucket.is_shared() || is_owing(bucket));
         let absent = self.buckets.values().filter(|bucket| !bucket.is_shared());
-        if absent.count() > ABSENT_PEERS {
+        if absent.count() >= ABSENT_PEERS {
             self.buckets.retain(|_, bucket| bucket.is_shared());
         }
         self.sweep_at = (2 * self.buckets.len()).max(64);
@@ -332,5 +333,53 @@ impl Drop for Shaped {
         if let Some(now) = self.now {
             self.settle(0, now);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    /// The most entries that the table has while so many peers come and go, each with so many
+    /// bytes, a millisecond after the other.
+    fn most_entries(count: u32, bytes: u64) -> usize {
+        let rate = Rate::per_second(1000).with_burst(1000);
+        let start = Instant::now();
+        let mut peers = Peers::default();
+        let mut most = 0;
+        for number in 0..count {
+            let peer = IpNet::from(std::net::IpAddr::from(Ipv4Addr::from(number)));
+            let now = start + Duration::from_millis(number.into());
+            peers.bucket(peer, rate).take(bytes, now);
+            most = most.max(peers.buckets.len());
+        }
+        most
+    }
+
+    #[test]
+    fn the_table_forgets_peers_that_are_gone_and_owe_nothing() {
+        assert!(most_entries(100_000, 1) <= 128);
+        assert!(most_entries(100_000, 1000) <= 4096);
+    }
+
+    #[test]
+    fn the_table_is_bounded_even_when_all_owe() {
+        let most = most_entries(100_000, 1_000_000_000);
+        assert!((ABSENT_PEERS..=2 * ABSENT_PEERS).contains(&most), "{most}");
+    }
+
+    #[test]
+    fn a_peer_that_is_here_keeps_its_bucket() {
+        let rate = Rate::per_second(1000);
+        let mut peers = Peers::default();
+        let network = |number: u32| IpNet::from(std::net::IpAddr::from(Ipv4Addr::from(number)));
+        let here = peers.bucket(network(0), rate);
+        for number in 1..1000 {
+            peers.bucket(network(number), rate);
+        }
+        let now = Instant::now();
+        here.take(100, now);
+        assert_eq!(peers.bucket(network(0), rate).level(now), 412);
     }
 }

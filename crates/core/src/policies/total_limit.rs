@@ -5,7 +5,8 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
-use super::overflow::{Overflow, Pending, Slot};
+use super::overflow::Overflow;
+use super::slot::{Pending, Slot};
 use crate::{Address, Factory, Policy, Protocol};
 
 /// A wrapper that lets any factory have so many connections at once.
@@ -13,8 +14,8 @@ use crate::{Address, Factory, Policy, Protocol};
 /// One more is closed at once, or told so ([`overflow_text`](Self::overflow_text),
 /// [`overflow_protocol`](Self::overflow_protocol)), in which case it goes through the layers and
 /// is held to the policies of the wrapped factory; 64 are told at once, and those beyond closed. A
-/// connection counts from when it is accepted until it is gone, however it ends. Each reactor
-/// counts its own: with [workers](https://docs.rs/ropewalk) there are as many limits as workers.
+/// connection counts from when it is accepted until it is gone, however it ends. Each
+/// factory counts its own: with a reactor on each core, the limit is for each of them.
 ///
 /// ```
 /// use ropewalk_core::policies::LimitTotalConnectionsFactory;

@@ -27,8 +27,9 @@ pub enum TrafficFormat {
 /// A wrapper that logs what the connections of any factory receive and send, as Twisted's
 /// `TrafficLoggingFactory` does.
 ///
-/// It logs what the protocol sees, above all layers: plain text where the wire has TLS. See
-/// [`on_the_wire`](Self::on_the_wire) for the other. The log is written on the loop's thread, as
+/// It logs what the protocol sees, above the layers of the wrapped factory: plain text where the
+/// wire has TLS. See [`on_the_wire`](Self::on_the_wire) for the other. (A layer that is pushed
+/// later stands above it.) The log is written on the loop's thread, as
 /// things happen. It ends, and the connections go on, when it is full, or when the sink fails,
 /// which is said once. A connection that is logged sends its files through memory.
 ///

@@ -4,11 +4,11 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use ropewalk_core::policies::TimeoutFactory;
+use ropewalk_core::policies::{Rate, Throttle, ThrottlingFactory, TimeoutFactory};
 use ropewalk_core::testing::MemoryReactor;
 use ropewalk_core::{Address, Deadline, DeadlinePassed, Failure, Protocol, Transport};
 
-use crate::rig::{SECOND, client, serve};
+use crate::rig::{Flood, SECOND, client, serve};
 
 type Reasons = Rc<RefCell<Vec<DeadlinePassed>>>;
 
@@ -90,6 +90,18 @@ fn bytes_of_either_way_start_the_idle_time_anew() {
     }
     reactor.advance(10 * SECOND);
     assert_eq!(*reasons.borrow(), [passed(Deadline::Idle, 10 * SECOND)]);
+}
+
+#[test]
+fn bytes_that_are_only_sent_keep_a_connection_from_being_idle() {
+    let reactor = MemoryReactor::new();
+    let slow = Throttle::new().per_connection(Rate::per_second(100));
+    let factory = ThrottlingFactory::new(|_: &Address| Flood).writes(slow);
+    let timed = TimeoutFactory::new(factory).first_byte(None);
+    serve(&reactor, timed.idle(Some(10 * SECOND)));
+    let (_connection, seen) = client(&reactor);
+    reactor.advance(100 * SECOND);
+    assert!(!seen.is_lost());
 }
 
 #[test]

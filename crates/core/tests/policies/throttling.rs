@@ -112,7 +112,7 @@ fn fair(shares: &[u64]) {
 
 #[test]
 fn those_who_share_a_rate_get_the_same_and_all_of_it() {
-    for connections in [2, 7, 100] {
+    for connections in [2, 7, 30] {
         let bucket = Bucket::new(Rate::per_second(1_000_000));
         let factory = ThrottlingFactory::new(flood).writes(Throttle::new().total(&bucket));
         let shares = shares(factory, connections);
@@ -174,6 +174,27 @@ fn what_one_leaves_the_others_get() {
         100_000,
     );
     fair(&shares);
+}
+
+#[test]
+fn peers_that_take_nothing_keep_nothing_from_the_others() {
+    let reactor = MemoryReactor::new();
+    let bucket = Bucket::new(Rate::per_second(100_000));
+    let throttle = Throttle::new().total(&bucket);
+    serve(&reactor, ThrottlingFactory::new(flood).writes(throttle));
+    reactor.set_window(1000);
+    let stalled: Vec<_> = (0..80).map(|_| client(&reactor)).collect();
+    for (connection, _) in &stalled {
+        connection.pause_producing();
+    }
+    // Each has its turn, and does not use it.
+    reactor.advance(5 * SECOND);
+    let (_connection, seen) = client(&reactor);
+    reactor.advance(SECOND);
+    seen.count.set(0);
+    reactor.advance(10 * SECOND);
+    let bytes = seen.count.get();
+    assert!(bytes >= 980_000, "{bytes} of 1000000");
 }
 
 #[test]
