@@ -182,12 +182,12 @@ fn peers_that_take_nothing_keep_nothing_from_the_others() {
     let bucket = Bucket::new(Rate::per_second(100_000));
     let throttle = Throttle::new().total(&bucket);
     serve(&reactor, ThrottlingFactory::new(flood).writes(throttle));
-    reactor.set_window(1000);
-    let stalled: Vec<_> = (0..80).map(|_| client(&reactor)).collect();
+    // Two shares: the third finds no room, and is not used.
+    reactor.set_window(1024);
+    let stalled: Vec<_> = (0..120).map(|_| client(&reactor)).collect();
     for (connection, _) in &stalled {
         connection.pause_producing();
     }
-    // Each has its turn, and does not use it.
     reactor.advance(5 * SECOND);
     let (_connection, seen) = client(&reactor);
     reactor.advance(SECOND);
