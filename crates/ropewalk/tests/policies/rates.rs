@@ -1,9 +1,13 @@
 //! How fast. What is measured is that it is never too fast: how slow a machine is says nothing.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ropewalk::policies::{Bucket, Rate, Throttle, ThrottlingFactory};
+use ropewalk::{Address, FileRegion, Protocol, Reactor, Transport};
 
 use crate::protocols::{ALL, Peer};
 
@@ -87,4 +91,49 @@ fn connections_share_what_is_for_all_of_them() {
         );
         assert!(took >= least(BYTES), "{}: {took:?}", spoken.name);
     }
+}
+
+/// Sends a file, and closes.
+struct SendFile(FileRegion);
+
+impl Protocol for SendFile {
+    fn connection_made(&mut self, transport: &mut Transport) {
+        transport.write(b"head");
+        transport.write_file(self.0.clone());
+        transport.write(b"tail");
+        transport.lose_connection();
+    }
+    fn data_received(&mut self, _: &mut Transport, _: &[u8]) {}
+}
+
+#[test]
+fn a_file_comes_whole_and_at_its_rate() {
+    let content: Vec<u8> = (0..BYTES).map(|at| (at % 251) as u8).collect();
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(&content).unwrap();
+    let region = FileRegion {
+        file: Arc::new(file),
+        offset: 0,
+        len: BYTES as u64,
+    };
+    let throttle = Throttle::new().per_connection(Rate::per_second(RATE));
+    let factory = ThrottlingFactory::new(move |_: &Address| SendFile(region.clone()));
+    let reactor = Reactor::new().unwrap();
+    let endpoint = "tcp:0:interface=127.0.0.1".parse().unwrap();
+    let port = reactor
+        .listen(&endpoint, Rc::new(factory.writes(throttle)))
+        .unwrap();
+    let address = port.address().socket_addr().unwrap();
+    let remote = reactor.remote();
+    let client = std::thread::spawn(move || {
+        let began = Instant::now();
+        let mut bytes = Vec::new();
+        let read = TcpStream::connect(address).and_then(|mut peer| peer.read_to_end(&mut bytes));
+        remote.call_from_thread(|reactor| reactor.stop());
+        read.map(|_| (bytes, began.elapsed()))
+    });
+    reactor.run().unwrap();
+    let (bytes, took) = client.join().unwrap().unwrap();
+    assert!(bytes == [&b"head"[..], &content, b"tail"].concat());
+    assert!(took >= least(BYTES), "{took:?}");
 }
