@@ -54,11 +54,16 @@ use crate::Failure;
 /// above), the type of a variable (`let code: Deferred<u16> = …`), or
 /// `add_callback::<u16, _>(…)`.
 ///
-/// A Deferred is also a future, of a `Result<T, Failure>`.
+/// A Deferred is also a future, of a `Result<T, Failure>`. As with any future, to drop it while
+/// it is awaited cancels it; so a task that is cancelled stops what it waits for.
 ///
-/// Dropping a Deferred lets the operation go on; [`cancel`](Self::cancel) stops it. A failure
-/// that reaches a dropped Deferred, or is dropped with it, is reported at once as an error event
-/// of [`tracing`] with the target `ropewalk::unhandled`. [`Cancelled`] is not: it was asked for.
+/// Dropping a Deferred that nobody awaits lets the operation go on; [`cancel`](Self::cancel)
+/// stops it. A failure that reaches a dropped Deferred, or is dropped with it, is reported at
+/// once as an error event of [`tracing`] with the target `ropewalk::unhandled`. [`Cancelled`] is
+/// not: it was asked for.
+///
+/// A callback runs with the values and in the span that held where it was added
+/// ([`ContextKey`](crate::ContextKey)).
 ///
 /// A Deferred and its Resolver stay on one thread.
 #[must_use = "the operation goes on without it, but nobody hears of the result: \
@@ -298,7 +303,11 @@ impl<T> Drop for Deferred<T> {
     fn drop(&mut self) {
         match &self.inner {
             Inner::Ready(Err(failure), made) => unhandled::report(failure, made),
-            Inner::Pending(node) => node.core().detach(),
+            Inner::Pending(node) => {
+                if node.core().detach() {
+                    chain::cancel(node.clone());
+                }
+            }
             Inner::Ready(Ok(_), _) | Inner::Taken => {}
         }
     }
