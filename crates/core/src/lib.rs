@@ -20,6 +20,7 @@ mod policy;
 mod protocol;
 mod reactor;
 mod reason;
+mod schedule;
 mod task;
 pub mod testing;
 pub mod timer;
@@ -28,7 +29,11 @@ mod transport;
 pub use address::Address;
 pub use channel::{Channel, SendStatus, Step};
 pub use context::{ConnectionId, LoopContext};
-pub use deferred::{Abandoned, Cancelled, Deferred, IntoDeferred, Resolver};
+pub use deferred::{
+    Abandoned, Cancelled, Deferred, DeferredEvent, DeferredList, DeferredLock, DeferredQueue,
+    DeferredSemaphore, FirstError, Gather, IntoDeferred, Paused, Permit, QueueOverflow,
+    QueueUnderflow, Resolver, TooManyWaiters, gather_results, maybe_deferred, race,
+};
 pub use file_sender::FileSender;
 pub use failure::{Failure, FailureGroup, FailureReport, FailureReporter};
 pub use inherited::{ContextKey, ContextSnapshot};
@@ -41,6 +46,10 @@ pub use reactor::{Port, ReactorCore, ReactorNet, ReactorTasks, ReactorTime};
 pub use reason::{
     ConnectError, ConnectionAborted, ConnectionDone, ConnectionLost, Deadline, DeadlinePassed,
     ListenError, Panicked, TimedOut, WriteBufferFull, WriteStalled,
+};
+pub use schedule::{
+    AlreadyRunning, Backoff, CooperativeTask, Cooperator, LoopingCall, Retry, RetryBudget,
+    TaskStopped, defer_later,
 };
 pub use task::{Task, Tasks};
 pub use timer::DelayedCall;

@@ -45,14 +45,14 @@ impl fmt::Display for ConnectionAborted {
 
 impl Error for ConnectionAborted {}
 
-/// Nothing happened for as long as [`Transport::set_timeout`](crate::Transport::set_timeout)
-/// allowed.
+/// Nothing happened for as long as [`Transport::set_timeout`](crate::Transport::set_timeout), or
+/// no result came for as long as [`Deferred::add_timeout`](crate::Deferred::add_timeout) allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TimedOut;
 
 impl fmt::Display for TimedOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the connection timed out")
+        f.write_str("timed out")
     }
 }
 

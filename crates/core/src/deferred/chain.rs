@@ -118,14 +118,6 @@ impl<T> Core<T> {
         }
         matches!(then, Then::Wake(_))
     }
-
-    /// Whether the Deferred was dropped with nothing added to it.
-    pub(super) fn is_detached(&self) -> bool {
-        let then = self.then.replace(Then::Keep);
-        let detached = matches!(then, Then::Report);
-        self.then.set(then);
-        detached
-    }
 }
 
 impl<T> fmt::Debug for Core<T> {

@@ -10,10 +10,19 @@
 //! those who make a Deferred.
 
 mod chain;
+mod event;
+mod gather;
 mod into_deferred;
+mod join;
+mod list;
+mod lock;
+mod pause;
+mod queue;
 mod resolver;
+mod semaphore;
 mod trampoline;
 mod unhandled;
+mod waiters;
 
 use std::fmt;
 use std::future::Future;
@@ -24,10 +33,19 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use self::chain::Node;
+pub use self::event::DeferredEvent;
+pub use self::gather::{Gather, gather_results};
 pub use self::into_deferred::IntoDeferred;
+pub use self::join::FirstError;
+pub use self::list::{DeferredList, race};
+pub use self::lock::DeferredLock;
+pub use self::pause::{Paused, maybe_deferred};
+pub use self::queue::{DeferredQueue, QueueOverflow, QueueUnderflow};
 pub use self::resolver::{Abandoned, Cancelled, Resolver};
+pub use self::semaphore::{DeferredSemaphore, Permit};
 #[cfg(test)]
 pub(crate) use self::unhandled::tests::logged_by;
+pub use self::waiters::TooManyWaiters;
 use crate::Failure;
 
 /// A result that will come: a `T` or a [`Failure`].
@@ -220,6 +238,20 @@ impl<T: 'static> Deferred<T> {
         if let Inner::Pending(node) = &self.inner {
             chain::cancel(node.clone());
         }
+    }
+
+    /// What cancels this later, whatever was added to it since; `None` if it has fired. It keeps
+    /// nothing alive.
+    pub(crate) fn weak_cancel(&self) -> Option<impl FnOnce() + 'static> {
+        let Inner::Pending(node) = &self.inner else {
+            return None;
+        };
+        let weak = Rc::downgrade(node);
+        (!node.core().is_fired()).then_some(move || {
+            if let Some(node) = weak.upgrade() {
+                chain::cancel(node);
+            }
+        })
     }
 
     /// Whether the result is there.

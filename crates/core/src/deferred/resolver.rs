@@ -52,16 +52,6 @@ impl<T> Resolver<T> {
             .as_ref()
             .is_some_and(|node| node.core().is_cancelled())
     }
-
-    /// Whether a result would reach anybody: not if the Deferred was cancelled, or dropped with
-    /// no callback on it.
-    #[must_use]
-    pub fn is_wanted(&self) -> bool {
-        (self.node.as_ref()).is_some_and(|node| {
-            let core = node.core();
-            !core.is_fired() && !core.is_cancelled() && !core.is_detached()
-        })
-    }
 }
 
 impl<T> Drop for Resolver<T> {

@@ -49,11 +49,13 @@ const MESSAGE: usize = 128;
 pub struct FailureReporter<'a> {
     interval: Duration,
     sink: Box<dyn FnMut(&FailureReport) + 'a>,
-    ignore: Vec<Box<dyn Fn(&Failure) -> bool + 'a>>,
+    ignore: Vec<Test<'a>>,
     /// The one seen last stands last.
     kinds: Vec<Kind>,
     ignored: u64,
 }
+
+type Test<'a> = Box<dyn Fn(&Failure) -> bool + 'a>;
 
 struct Kind {
     place: &'static Location<'static>,
