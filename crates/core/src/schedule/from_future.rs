@@ -19,7 +19,7 @@ impl<T: 'static> Deferred<T> {
     ///
     /// let reactor = MemoryReactor::new();
     /// let (resolver, line) = Deferred::<&str>::pair();
-    /// let code: Deferred<u16> = Deferred::from_future(&reactor, async {
+    /// let code: Deferred<u16> = Deferred::from_future(&*reactor, async {
     ///     Ok::<u16, Failure>(line.await?.parse()?)
     /// });
     /// resolver.callback("220");
