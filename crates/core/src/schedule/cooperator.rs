@@ -246,10 +246,11 @@ impl CooperativeTask {
         }
         let stopped = Failure::new(TaskStopped);
         *self.job.result.borrow_mut() = Some(Err(stopped.clone()));
-        drop(self.job.steps.take());
+        // First, as the iterator may hold what fires it.
         if let Some(waits_for) = self.job.waits_for.take() {
             waits_for.cancel();
         }
+        drop(self.job.steps.take());
         for observer in self.job.observers.take() {
             observer.errback(stopped.clone());
         }
