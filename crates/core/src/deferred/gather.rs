@@ -79,8 +79,7 @@ pub(super) fn values<T: 'static>(deferreds: Vec<Deferred<T>>, manner: Manner) ->
             Err(failure) => first_error(index, failure),
         });
     }
-    (joining.done(Ok(())))
-        .add_callback(move |()| slots.iter().filter_map(Cell::take).collect::<Vec<_>>())
+    (joining.done()).add_callback(move |()| slots.iter().filter_map(Cell::take).collect::<Vec<_>>())
 }
 
 macro_rules! gather_tuple {
@@ -102,7 +101,7 @@ macro_rules! gather_tuple {
                         Err(failure) => first_error($index, failure),
                     });
                 })+
-                joining.done(Ok(())).add_callback(move |()| {
+                joining.done().add_callback(move |()| {
                     ($(slots.$index.take().expect("it fired when the last of them was there"),)+)
                 })
             }

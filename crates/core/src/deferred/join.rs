@@ -77,8 +77,8 @@ impl Joining {
         self.parts.push(part);
     }
 
-    /// What fires in the end; with `when_none`, if there are no parts.
-    pub(super) fn done(self, when_none: Result<(), Failure>) -> Deferred<()> {
+    /// What fires in the end: at once, if there are no parts.
+    pub(super) fn done(self) -> Deferred<()> {
         let Self {
             join,
             parts,
@@ -86,7 +86,7 @@ impl Joining {
         } = self;
         join.parts.set(parts);
         if join.left.get() == 0 {
-            join.end(when_none);
+            join.end(Ok(()));
         } else if join.is_over() {
             join.let_go();
         }

@@ -111,7 +111,7 @@ impl<T: 'static> DeferredList<T> {
             let judge = judge.clone();
             joining.add(deferred, move |result| judge(index, result));
         }
-        joining.done(Ok(()))
+        joining.done()
     }
 }
 
@@ -166,7 +166,7 @@ fn first<T: 'static>(
             }
         });
     }
-    (joining.done(Ok(()))).add_callback(move |()| {
+    (joining.done()).add_callback(move |()| {
         let all_failed = || FailureGroup::new(failures.iter().filter_map(Cell::take));
         winner.take().ok_or_else(all_failed)
     })

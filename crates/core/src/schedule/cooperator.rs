@@ -8,7 +8,8 @@ use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::{Deferred, Failure, IntoDeferred, Panicked, ReactorTime, Resolver};
+use crate::inherited;
+use crate::{ContextSnapshot, Deferred, Failure, IntoDeferred, Panicked, ReactorTime, Resolver};
 
 /// How many steps are made in a turn of the loop, unless it is said otherwise.
 const STEPS: usize = 64;
@@ -56,6 +57,8 @@ type Steps = Box<dyn FnMut() -> Option<Deferred<()>>>;
 struct Job {
     /// `None` while it runs, and when it is done.
     steps: Cell<Option<Steps>>,
+    /// What held where the task was started.
+    context: Option<ContextSnapshot>,
     pauses: Cell<usize>,
     queued: Cell<bool>,
     /// What the last step returned, if that has not fired.
@@ -84,7 +87,8 @@ impl Cooperator {
         }
     }
 
-    /// Starts a task of the iterator's steps. The first is made in a later turn.
+    /// Starts a task of the iterator's steps. The first is made in a later turn. They run with the
+    /// values and in the span that hold here ([`ContextKey`](crate::ContextKey)).
     pub fn cooperate<I>(&self, iterator: I) -> CooperativeTask
     where
         I: IntoIterator,
@@ -95,6 +99,7 @@ impl Cooperator {
         let steps: Steps = Box::new(move || iterator.next().map(IntoDeferred::into_deferred));
         let job = Rc::new(Job {
             steps: Cell::new(Some(steps)),
+            context: ContextSnapshot::capture_any(),
             pauses: Cell::new(0),
             queued: Cell::new(false),
             waits_for: Cell::default(),
@@ -138,13 +143,18 @@ impl Shared {
 
     fn turn(self: &Rc<Self>) {
         self.scheduled.set(false);
+        // The timer has what held for the task that asked for this turn: not for all of them.
+        let _outside = inherited::leave();
         for _ in 0..self.steps {
             let job = self.ready.borrow_mut().pop_front();
             let Some(job) = job else {
                 return;
             };
             job.queued.set(false);
-            self.step(&job);
+            match &job.context {
+                Some(context) => context.run(|| self.step(&job)),
+                None => self.step(&job),
+            }
         }
         if !self.ready.borrow().is_empty() {
             self.schedule();

@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::{Deferred, IntoDeferred, ReactorTime};
+use crate::{Deferred, DelayedCall, IntoDeferred, ReactorTime};
 
 /// Calls `function` when `delay` has passed; fires with what it gives. Cancelling the Deferred
 /// before then takes the timer away. With `|| ()`, it is a pause that can be awaited.
@@ -27,11 +27,11 @@ pub fn defer_later<T: 'static, R: IntoDeferred<T>>(
     delay: Duration,
     function: impl FnOnce() -> R + 'static,
 ) -> Deferred<T> {
-    let timer = Rc::new(OnceCell::new());
+    let timer = Rc::new(OnceCell::<DelayedCall>::new());
     let to_cancel = timer.clone();
     let (resolver, later) = Deferred::with_canceller(move || {
         if let Some(timer) = to_cancel.get() {
-            crate::DelayedCall::cancel(timer);
+            timer.cancel();
         }
     });
     let call = reactor.call_later(delay, Box::new(move || resolver.callback(())));

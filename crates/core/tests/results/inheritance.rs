@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ropewalk_core::testing::{Clock, MemoryReactor};
 use ropewalk_core::{
-    ContextKey, ContextSnapshot, Deferred, LoopingCall, defer_later, gather_results,
+    ContextKey, ContextSnapshot, Cooperator, Deferred, LoopingCall, defer_later, gather_results,
 };
 use tracing_subscriber::Registry;
 use tracing_subscriber::registry::LookupSpan;
@@ -123,6 +123,22 @@ fn timed_calls_and_loops_inherit() {
     clock.advance(2 * SECOND);
     assert_eq!(*seen.borrow(), ["ada", "bob", "carl", "carl"]);
     assert!(later.is_fired());
+}
+
+#[test]
+fn each_cooperative_task_has_its_own_values() {
+    let clock = Clock::new();
+    let (seen, note) = seen();
+    let cooperator = Cooperator::new(Rc::new(clock.clone()));
+    for name in ["ada", "bob"] {
+        let note = note.clone();
+        drop(as_user(name, || {
+            cooperator.cooperate((0..2).map(move |_| note()))
+        }));
+    }
+    drop(cooperator.cooperate((0..1).map(move |_| note())));
+    clock.advance(SECOND);
+    assert_eq!(*seen.borrow(), ["ada", "bob", "nobody", "ada", "bob"]);
 }
 
 #[test]

@@ -520,7 +520,7 @@ fn a_task_may_stop_itself_and_start_others() {
     let task = cooperator.cooperate((0..9).map(move |n| {
         log.say(n);
         let log = log.clone();
-        drop(others.coiterate([()].map(move |()| log.say("other"))));
+        drop(others.coiterate((0..1).map(move |_| log.say("other"))));
         this.borrow().as_ref().unwrap().stop();
     }));
     own.replace(Some(task));
