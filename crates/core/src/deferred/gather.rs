@@ -5,8 +5,7 @@ use std::ops::ControlFlow;
 use std::rc::Rc;
 
 use super::Deferred;
-use super::join::{Joining, Manner};
-use super::list::{first_error, slots};
+use super::join::{Joining, Manner, first_error, slots};
 
 /// Going on when one failed, and reporting what fails after that, as Twisted does.
 const GATHER: Manner = Manner {

@@ -148,6 +148,16 @@ impl Join {
     }
 }
 
+/// The end of those who need all of them.
+pub(super) fn first_error(index: usize, failure: Failure) -> Verdict {
+    ControlFlow::Break(Err(FirstError::new(index, failure).into()))
+}
+
+/// A place for each result.
+pub(super) fn slots<T>(count: usize) -> Rc<[Cell<Option<T>>]> {
+    (0..count).map(|_| Cell::new(None)).collect()
+}
+
 /// One of several Deferreds failed, and the others' results are of no use without it.
 #[derive(Clone, Debug)]
 pub struct FirstError {

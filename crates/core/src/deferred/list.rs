@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::ops::ControlFlow;
 use std::rc::Rc;
 
-use super::join::{FirstError, Joining, Manner, Verdict};
+use super::join::{Joining, Manner, Verdict, first_error, slots};
 use super::{Deferred, gather};
 use crate::{Failure, FailureGroup};
 
@@ -51,7 +51,7 @@ impl<T: 'static> DeferredList<T> {
         }
     }
 
-    /// The first failure ends it, with a [`FirstError`]. The others go on.
+    /// The first failure ends it, with a [`FirstError`](super::FirstError). The others go on.
     pub fn fire_on_one_errback(mut self) -> Self {
         self.fire_on_one_errback = true;
         self
@@ -170,13 +170,4 @@ fn first<T: 'static>(
         let all_failed = || FailureGroup::new(failures.iter().filter_map(Cell::take));
         winner.take().ok_or_else(all_failed)
     })
-}
-
-pub(super) fn first_error(index: usize, failure: Failure) -> Verdict {
-    ControlFlow::Break(Err(FirstError::new(index, failure).into()))
-}
-
-/// A place for each result.
-pub(super) fn slots<T>(count: usize) -> Rc<[Cell<Option<T>>]> {
-    (0..count).map(|_| Cell::new(None)).collect()
 }

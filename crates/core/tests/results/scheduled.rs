@@ -5,6 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::time::Duration;
 
+use proptest::collection::vec;
+use proptest::prelude::*;
 use ropewalk_core::testing::{Clock, MemoryReactor};
 use ropewalk_core::{
     AlreadyRunning, Backoff, Cooperator, Deferred, Failure, LoopingCall, Panicked, Resolver, Retry,
@@ -222,6 +224,33 @@ fn an_interval_of_zero_calls_once_a_turn() {
     f.clock.advance(Duration::ZERO);
     assert!(ended.is_fired());
     own.take();
+}
+
+proptest! {
+    #[test]
+    fn however_long_calls_take_each_is_on_the_grid_and_all_ticks_are_counted(
+        interval in 1_u64..50,
+        lengths in vec(0_u64..200, 1..40),
+    ) {
+        let f = Fixture::new();
+        let calls = Rc::new(RefCell::new(Vec::new()));
+        let (log, clock) = (calls.clone(), f.clone());
+        let mut left = lengths.into_iter();
+        let looping = LoopingCall::with_count(f.reactor(), move |count| {
+            let at = (clock.clock.now() - clock.start).as_millis() as u64;
+            log.borrow_mut().push((at, count));
+            let length = Duration::from_millis(left.next().unwrap_or(0));
+            defer_later::<(), _>(&clock.clock, length, || ())
+        });
+        let _ended = looping.start(Duration::from_millis(interval), true);
+        f.clock.advance(3 * SECOND);
+        let mut counted = 0;
+        for (at, count) in calls.take() {
+            counted += count;
+            prop_assert_eq!(at % interval, 0);
+            prop_assert_eq!(counted, at / interval + 1);
+        }
+    }
 }
 
 /// An operation that fails so often.
