@@ -18,10 +18,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Instant;
 
+use tracing::Span;
+
+use crate::activity::Doing;
 use crate::context::{ConnectionId, LoopContext};
 use crate::layer::{Layer, Risen, Stack};
 use crate::output::OutputQueue;
 use crate::policy::{Policies, Policy};
+use crate::span::is_traced;
 use crate::transport::{
     BLOCKED, CLOSING, CONNECTED, ENDED, FINISHED, HELD, HOLDING, MADE, READ_CLOSED, READ_PAUSED,
     RESET, Request, Shared, TOUCHED, WRITE_CLOSED, WRITE_CLOSING, WRITE_PAUSED,
@@ -102,9 +106,11 @@ impl Channel {
             }
             around
         });
+        let shared = Shared::new(context, id, limits, peer, host);
+        shared.set_protocol(&*protocol);
         Self {
             transport: Transport {
-                shared: Rc::new(Shared::new(context, id, limits, peer, host)),
+                shared: Rc::new(shared),
             },
             protocol,
             around,
@@ -190,7 +196,9 @@ impl Channel {
         if !self.is_made() {
             self.shared().set(CLOSING);
         } else if !self.shared().is(CLOSING) {
-            self.call("drain", |protocol, transport| protocol.drain(transport));
+            self.call(Doing::Drain, |protocol, transport| {
+                protocol.drain(transport)
+            });
         }
     }
 
@@ -219,7 +227,7 @@ impl Channel {
             if !self.is_made() {
                 return self.shared().end(TimedOut.into(), true);
             }
-            self.call("timeout_connection", |protocol, transport| {
+            self.call(Doing::TimeoutConnection, |protocol, transport| {
                 protocol.timeout_connection(transport);
             });
         }
@@ -381,6 +389,11 @@ impl Channel {
             around,
         } = self;
         transport.shared.set(ENDED);
+        transport.shared.note(Doing::ConnectionLost);
+        let span = is_traced()
+            .then(|| transport.shared.span(&*protocol))
+            .flatten();
+        let _entered = span.as_deref().map(Span::enter);
         let (reason, requests, drains) = transport.shared.take_end();
         if transport.shared.is(MADE) {
             let told = reason.clone();
@@ -420,7 +433,7 @@ impl Channel {
         if ready && !self.shared().is(MADE | ENDED | CLOSING) {
             self.shared().set(MADE);
             self.tell_policies("Policy::ready", |policy, now| policy.ready(now));
-            self.call("connection_made", |protocol, transport| {
+            self.call(Doing::ConnectionMade, |protocol, transport| {
                 protocol.connection_made(transport);
             });
         }
@@ -457,7 +470,7 @@ impl Channel {
         if self.must_hold() {
             self.shared().hold(|held| held.data.extend_from_slice(data));
         } else {
-            self.call("data_received", |protocol, transport| {
+            self.call(Doing::DataReceived, |protocol, transport| {
                 protocol.data_received(transport, data);
             });
         }
@@ -475,7 +488,7 @@ impl Channel {
             self.shared().hold(|held| held.read_closed = true);
         } else {
             self.shared().set(READ_CLOSED);
-            self.call("read_closed", |protocol, transport| {
+            self.call(Doing::ReadClosed, |protocol, transport| {
                 protocol.read_closed(transport);
             });
         }
@@ -507,7 +520,7 @@ impl Channel {
 
     fn serve(&mut self, request: Request) {
         match request {
-            Request::Call(call) => self.call("a call through Connection::with", call),
+            Request::Call(call) => self.call(Doing::With, call),
             Request::Exchange(protocol, unread) => self.exchange(protocol, unread),
             Request::PushLayer(layer, before) => self.push_layer(layer, before),
             Request::Option(_) => {}
@@ -541,7 +554,8 @@ impl Channel {
             });
         }
         let old = std::mem::replace(&mut self.protocol, protocol);
-        self.call("connection_made", |protocol, transport| {
+        self.transport.shared.set_protocol(&*self.protocol);
+        self.call(Doing::ConnectionMade, |protocol, transport| {
             protocol.connection_made(transport);
         });
         if let Some(panicked) = guard(&self.transport, "dropping an exchanged protocol", || {
@@ -586,7 +600,7 @@ impl Channel {
         let paused = self.shared().is(WRITE_PAUSED);
         if !paused && unsent > high as u64 {
             self.shared().set(WRITE_PAUSED);
-            self.call("write_paused", |protocol, transport| {
+            self.call(Doing::WritePaused, |protocol, transport| {
                 protocol.write_paused(transport);
             });
             return true;
@@ -594,7 +608,7 @@ impl Channel {
         if paused && unsent <= low as u64 && *served < CALLS_IN_A_ROW {
             *served += 1;
             self.shared().clear(WRITE_PAUSED);
-            self.call("write_resumed", |protocol, transport| {
+            self.call(Doing::WriteResumed, |protocol, transport| {
                 protocol.write_resumed(transport);
             });
             return true;
@@ -805,19 +819,20 @@ impl Channel {
     }
 
     /// Runs a callback, unless the connection has ended. A panic in it ends the connection.
-    fn call(
-        &mut self,
-        name: &'static str,
-        callback: impl FnOnce(&mut dyn Protocol, &mut Transport),
-    ) {
+    fn call(&mut self, doing: Doing, callback: impl FnOnce(&mut dyn Protocol, &mut Transport)) {
         if self.shared().is(ENDED) {
             return;
         }
+        self.shared().note(doing);
+        let span = is_traced()
+            .then(|| self.shared().span(&*self.protocol))
+            .flatten();
+        let _entered = span.as_deref().map(Span::enter);
         let protocol = &mut *self.protocol;
         let transport = &mut self.transport;
         let result = catch_unwind(AssertUnwindSafe(|| callback(protocol, transport)));
         if let Err(payload) = result {
-            let panicked = Panicked::new(name, &*payload);
+            let panicked = Panicked::new(doing.name(), &*payload);
             log_panic(&self.transport, &panicked);
             self.shared().end(panicked.into(), true);
         }

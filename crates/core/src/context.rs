@@ -3,8 +3,10 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::activity::Activity;
 use crate::output::OutputQueue;
 use crate::reactor::ReactorCore;
 
@@ -30,6 +32,14 @@ impl ConnectionId {
     #[must_use]
     pub fn index(self) -> u32 {
         self.0 as u32
+    }
+
+    pub(crate) fn to_bits(self) -> u64 {
+        self.0
+    }
+
+    pub(crate) fn from_bits(bits: u64) -> Self {
+        Self(bits)
     }
 
     /// How often the small number was used before.
@@ -59,6 +69,7 @@ pub struct LoopContext {
     )]
     spare: RefCell<Vec<Box<OutputQueue>>>,
     reactor: Weak<dyn ReactorCore>,
+    activity: Arc<Activity>,
 }
 
 impl LoopContext {
@@ -71,6 +82,7 @@ impl LoopContext {
             touched: RefCell::default(),
             spare: RefCell::default(),
             reactor,
+            activity: Arc::default(),
         }
     }
 
@@ -120,6 +132,13 @@ impl LoopContext {
     /// the next one.
     pub fn touch(&self, id: ConnectionId) {
         self.touched.borrow_mut().push(id);
+    }
+
+    /// What the loop is doing. Channels tell of their callbacks; the loop tells of what else it
+    /// runs.
+    #[must_use]
+    pub fn activity(&self) -> &Arc<Activity> {
+        &self.activity
     }
 
     pub(crate) fn reactor(&self) -> Option<Rc<dyn ReactorCore>> {

@@ -3,6 +3,7 @@
 //! This crate has no sockets, no clock of its own and no threads.
 #![forbid(unsafe_code)]
 
+mod activity;
 mod address;
 mod channel;
 mod context;
@@ -21,11 +22,14 @@ mod protocol;
 mod reactor;
 mod reason;
 mod schedule;
+mod span;
 mod task;
 pub mod testing;
+mod threads;
 pub mod timer;
 mod transport;
 
+pub use activity::{Activity, Doing, Mark, Served};
 pub use address::Address;
 pub use channel::{Channel, SendStatus, Step};
 pub use context::{ConnectionId, LoopContext};
@@ -51,6 +55,8 @@ pub use schedule::{
     AlreadyRunning, Backoff, CooperativeTask, Cooperator, LoopingCall, Retry, RetryBudget,
     TaskStopped, defer_later,
 };
+pub use span::current_span;
 pub use task::{Task, Tasks};
+pub use threads::{JobName, ReactorThreads, ThreadJobError, defer_to_thread};
 pub use timer::DelayedCall;
 pub use transport::{Connection, SocketOption, Transport};

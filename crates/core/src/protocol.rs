@@ -71,6 +71,11 @@ pub trait Protocol: Any {
         transport.lose_connection();
     }
 
+    /// What this is called in logs: the name of its type.
+    fn type_name(&self) -> &'static str {
+        std::any::type_name::<Self>()
+    }
+
     /// The connection is gone. `reason` is a [`ConnectionDone`](crate::ConnectionDone) after a
     /// clean end, and otherwise tells what went wrong.
     fn connection_lost(&mut self, reason: Failure) {

@@ -11,7 +11,9 @@ use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::endpoint::{ClientEndpoint, ServerEndpoint};
-use crate::{Address, Connection, Deferred, DelayedCall, Factory, ListenError, Task};
+use crate::{
+    Address, Connection, Deferred, DelayedCall, Factory, ListenError, ReactorThreads, Task,
+};
 
 /// Time and timers.
 pub trait ReactorTime {
@@ -50,9 +52,9 @@ pub trait ReactorNet {
 }
 
 /// All that a protocol may ask of the loop that runs it.
-pub trait ReactorCore: ReactorTime + ReactorTasks + ReactorNet {}
+pub trait ReactorCore: ReactorTime + ReactorTasks + ReactorNet + ReactorThreads {}
 
-impl<R: ReactorTime + ReactorTasks + ReactorNet> ReactorCore for R {}
+impl<R: ReactorTime + ReactorTasks + ReactorNet + ReactorThreads> ReactorCore for R {}
 
 /// A listening port. Dropping it changes nothing; it listens until it is told to stop, or the
 /// reactor ends.

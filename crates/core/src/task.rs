@@ -162,6 +162,11 @@ impl Tasks {
     /// Polls each task that was woken before this call, once, in the order of their waking.
     /// Those woken meanwhile wait for the next call. Returns how many were polled.
     pub fn run_woken(&self) -> usize {
+        self.run_woken_each(|| ())
+    }
+
+    /// As [`run_woken`](Self::run_woken), and calls `before` before each poll.
+    pub fn run_woken_each(&self, before: impl Fn()) -> usize {
         if !self.has_woken() {
             return 0;
         }
@@ -172,6 +177,7 @@ impl Tasks {
         }
         let mut polled = 0;
         for waker in batch.drain(..) {
+            before();
             polled += usize::from(self.set.poll(waker));
         }
         self.set.batch.set(batch);

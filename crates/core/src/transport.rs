@@ -7,13 +7,15 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fmt;
 use std::mem;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use tracing::Span;
 
+use crate::activity::{self, Doing};
 use crate::context::{ConnectionId, LoopContext};
 use crate::layer::Layer;
 use crate::output::{FileRegion, OutputQueue, Segment};
@@ -557,9 +559,13 @@ pub(crate) struct Shared {
     pub(crate) progress: Cell<u64>,
     /// Unsent bytes held by layers.
     pub(crate) below: Cell<u64>,
+    /// What is traced while a callback runs: made for the first that anybody subscribes to.
+    span: Cell<Option<Rc<Span>>>,
     /// The period of the timeout in milliseconds; 0 for none.
     period: Cell<u32>,
     flags: Cell<u16>,
+    /// The number of the protocol's name, in the loop's [`Activity`](crate::Activity).
+    protocol: Cell<u16>,
 }
 
 impl Shared {
@@ -581,6 +587,8 @@ impl Shared {
             deadline: Cell::new(0),
             progress: Cell::new(0),
             below: Cell::new(0),
+            span: Cell::default(),
+            protocol: Cell::new(0),
             period: Cell::new(0),
             flags: Cell::new(0),
         }
@@ -605,6 +613,45 @@ impl Shared {
             self.flags.set(self.flags.get() | TOUCHED);
             self.context.touch(self.id);
         }
+    }
+
+    /// Tells whoever watches the loop that a callback begins.
+    #[inline]
+    pub(crate) fn note(&self, doing: Doing) {
+        let activity = self.context.activity();
+        if let Some(peer) = &self.peer.long {
+            activity.set_long_peer(self.id, peer);
+        }
+        activity.serve(doing, self.id, self.peer.word, self.protocol.get());
+    }
+
+    /// The connection has this protocol from now on.
+    pub(crate) fn set_protocol(&self, protocol: &dyn Protocol) {
+        let number = self
+            .context
+            .activity()
+            .protocol_number(protocol.type_name());
+        self.protocol.set(number);
+        self.span.set(None);
+    }
+
+    /// The span of this connection's callbacks, made when it is first asked for. An error would be
+    /// logged at any level; so the span has that of an error, to be there whenever anything is.
+    #[cold]
+    pub(crate) fn span(&self, protocol: &dyn Protocol) -> Option<Rc<Span>> {
+        let made = self.span.take().or_else(|| {
+            let span = tracing::error_span!(
+                target: "ropewalk::connection",
+                parent: None,
+                "connection",
+                id = %self.id,
+                peer = %self.peer.to_address(),
+                protocol = protocol.type_name(),
+            );
+            (!span.is_disabled()).then(|| Rc::new(span))
+        });
+        self.span.set(made.clone());
+        made
     }
 
     /// Runs `fill` on the output, unless nothing more can be written.
@@ -800,26 +847,28 @@ impl Rare {
 }
 
 /// The address of the peer in little space: it is kept for every idle connection.
-enum Peer {
-    V4(SocketAddrV4),
-    UnnamedUnix,
-    Other(Box<Address>),
+struct Peer {
+    /// As the loop's [`Activity`](crate::Activity) takes it.
+    word: u64,
+    /// An address that does not fit into a word.
+    long: Option<Box<Address>>,
 }
 
 impl Peer {
     fn new(address: Address) -> Self {
-        match address {
-            Address::Tcp(std::net::SocketAddr::V4(address)) => Self::V4(address),
-            Address::Unix(None) => Self::UnnamedUnix,
-            other => Self::Other(Box::new(other)),
-        }
+        let (word, long) = match address {
+            Address::Tcp(SocketAddr::V4(address)) => (activity::peer_word(address), None),
+            Address::Unix(None) => (activity::PEER_UNIX, None),
+            long => (activity::PEER_LONG, Some(Box::new(long))),
+        };
+        Self { word, long }
     }
 
     fn to_address(&self) -> Address {
-        match self {
-            Self::V4(address) => Address::Tcp((*address).into()),
-            Self::UnnamedUnix => Address::Unix(None),
-            Self::Other(address) => (**address).clone(),
+        match &self.long {
+            Some(address) => (**address).clone(),
+            None if self.word == activity::PEER_UNIX => Address::Unix(None),
+            None => Address::Tcp(activity::v4_peer(self.word).into()),
         }
     }
 }
@@ -862,7 +911,7 @@ mod tests {
     #[test]
     #[cfg(target_pointer_width = "64")]
     fn an_idle_connection_costs_little() {
-        assert!(size_of::<Shared>() <= 112, "{}", size_of::<Shared>());
+        assert!(size_of::<Shared>() <= 104, "{}", size_of::<Shared>());
         assert!(size_of::<Channel>() <= 32, "{}", size_of::<Channel>());
     }
 

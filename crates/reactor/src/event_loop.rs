@@ -23,8 +23,8 @@ use ropewalk_core::endpoint::{ClientEndpoint, ServerEndpoint};
 use ropewalk_core::timer::{Timers, Wheel};
 use ropewalk_core::{
     Address, Channel, Connection, ConnectionAborted, ConnectionId, ConnectionLimits, Deferred,
-    DelayedCall, Factory, Failure, ListenError, LoopContext, Panicked, Port, ReactorCore, Step,
-    Task, Tasks,
+    DelayedCall, Factory, Failure, JobName, ListenError, LoopContext, Panicked, Port, ReactorCore,
+    Step, Task, Tasks,
 };
 
 use crate::connect::Attempt;
@@ -34,6 +34,7 @@ use crate::ports::Ports;
 use crate::reactor::{Handle, RunError, stopped_connect};
 use crate::remote::Remote;
 use crate::shutdown::{Shutdown, shut_down};
+use crate::threads::jobs::Jobs;
 
 /// A connection takes so many steps in a row before others get their turn.
 const STEPS_IN_A_ROW: usize = 64;
@@ -66,6 +67,7 @@ pub(crate) struct EventLoop {
     /// Connections that took all their steps in a row, and go on in the next turn.
     unfinished: RefCell<Vec<ConnectionId>>,
     pub(crate) remote: Arc<Remote>,
+    pub(crate) jobs: Jobs,
     startup: RefCell<Vec<Call>>,
     pub(crate) shutdown: Shutdown,
     state: Cell<State>,
@@ -111,6 +113,7 @@ impl EventLoop {
                 awaited: RefCell::default(),
                 unfinished: RefCell::default(),
                 remote,
+                jobs: Jobs::new(),
                 startup: RefCell::default(),
                 shutdown: Shutdown::new(),
                 state: Cell::new(State::Idle),
@@ -127,6 +130,8 @@ impl EventLoop {
         }
         self.state.set(State::Running);
         self.outcome.set(None);
+        self.remote.begin_run();
+        self.jobs.pool.reopen();
         self.wake_up();
         let outcome = loop {
             self.run_startup();
@@ -145,7 +150,7 @@ impl EventLoop {
             }
         };
         let connections = self.connections.borrow().len();
-        self.clear();
+        let jobs = self.clear();
         // It was meant for the run that is over.
         self.stop_wanted.set(false);
         self.state.set(State::Idle);
@@ -155,6 +160,7 @@ impl EventLoop {
             Outcome::TimedOut => Err(RunError::ShutdownTimedOut {
                 after: self.shutdown.deadline(),
                 connections,
+                jobs,
             }),
         }
     }
@@ -606,8 +612,10 @@ impl EventLoop {
         self.call_later(self.shutdown.deadline(), late);
     }
 
-    /// Ends all that is left of a run.
-    fn clear(&self) {
+    /// Ends all that is left of a run. Returns the names of the jobs in threads that go on.
+    fn clear(&self) -> Vec<String> {
+        let jobs = self.jobs.abandon();
+        self.remote.end_run();
         self.close_ports();
         self.shutdown.reset();
         self.tasks.clear();
@@ -628,6 +636,7 @@ impl EventLoop {
                 break;
             }
         }
+        jobs
     }
 
     /// The reactor is dropped: ends everything, for good.
@@ -682,6 +691,12 @@ impl ropewalk_core::ReactorTime for EventLoop {
 impl ropewalk_core::ReactorTasks for EventLoop {
     fn spawn(&self, future: Pin<Box<dyn Future<Output = ()>>>) -> Task {
         self.spawn(future)
+    }
+}
+
+impl ropewalk_core::ReactorThreads for EventLoop {
+    fn run_in_thread(&self, name: JobName, job: Box<dyn FnOnce() + Send>) -> Deferred<()> {
+        self.jobs.defer(self, &self.jobs.pool, name, job)
     }
 }
 

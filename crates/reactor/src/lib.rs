@@ -1,7 +1,8 @@
 //! The event loop of Ropewalk, and its driver for real sockets.
 //!
 //! [`Reactor`] runs a loop; [`Handle`] is what those it runs may ask of it; [`ReactorRemote`] is
-//! for other threads; [`Workers`] is a loop for each core. What stands on it is written against
+//! for other threads; [`ThreadPool`] is threads for what would block; [`Workers`] is a loop for
+//! each core. What stands on it is written against
 //! `ropewalk_core`, and does not know this crate.
 //!
 //! Those who embed this in a program whose `main` is not Rust's: SIGPIPE must be ignored, as
@@ -21,6 +22,7 @@ mod reactor;
 mod remote;
 mod shutdown;
 mod signals;
+mod threads;
 mod workers;
 
 pub use descriptors::raise_descriptor_limit;
@@ -30,4 +32,5 @@ pub use reactor::{Handle, Reactor, RunError};
 pub use remote::ReactorRemote;
 pub use shutdown::Phase;
 pub use signals::{SignalGuard, stop_on_signals};
+pub use threads::{BlockingCallError, StillRunning, ThreadPool};
 pub use workers::{Worker, Workers, WorkersError};

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ropewalk_core::endpoint::{ClientEndpoint, ServerEndpoint};
 use ropewalk_core::{
-    ConnectError, Connection, Deferred, DelayedCall, Factory, IntoDeferred, ListenError, Port,
-    ReactorNet, ReactorTasks, ReactorTime, Task,
+    ConnectError, Connection, Deferred, DelayedCall, Factory, IntoDeferred, JobName, ListenError,
+    Port, ReactorNet, ReactorTasks, ReactorThreads, ReactorTime, Task, ThreadJobError,
 };
 
 use crate::PollDriver;
@@ -21,6 +21,7 @@ use crate::event_loop::EventLoop;
 use crate::remote::ReactorRemote;
 use crate::shutdown::Phase;
 use crate::signals::stop_on_signals;
+use crate::threads::ThreadPool;
 
 /// An event loop and all that runs on it.
 ///
@@ -211,6 +212,89 @@ impl Handle {
         self.inner.call_when_running(Box::new(call));
     }
 
+    /// Runs `job`, which may block, on a thread of the reactor's [pool](Self::thread_pool). A panic
+    /// in it is logged. [`defer_to_thread`](Self::defer_to_thread) brings a result.
+    ///
+    /// # Errors
+    /// The pool's queue is full, it was stopped, or it has no thread.
+    #[track_caller]
+    pub fn call_in_thread(
+        &self,
+        job: impl FnOnce() + Send + 'static,
+    ) -> Result<(), ThreadJobError> {
+        self.inner.jobs.pool.call_in_thread(job)
+    }
+
+    /// Runs `job`, which may block, on a thread of the reactor's [pool](Self::thread_pool), and
+    /// brings its result back to this thread: see [`ropewalk_core::defer_to_thread`].
+    ///
+    /// ```
+    /// use ropewalk_core::Deferred;
+    /// use ropewalk_reactor::Reactor;
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let stop = reactor.handle();
+    /// let read: Deferred<String> = reactor.defer_to_thread(|| std::fs::read_to_string("Cargo.toml"));
+    /// drop(read.add_callback(move |text: String| {
+    ///     assert!(text.contains("[package]"));
+    ///     stop.stop();
+    /// }));
+    /// reactor.run()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[track_caller]
+    pub fn defer_to_thread<T, R>(&self, job: impl FnOnce() -> R + Send + 'static) -> Deferred<T>
+    where
+        T: 'static,
+        R: IntoDeferred<T> + Send + 'static,
+    {
+        ropewalk_core::defer_to_thread(self, job)
+    }
+
+    /// As [`defer_to_thread`](Self::defer_to_thread), on a thread of another pool: Twisted's
+    /// `deferToThreadPool`. The shutdown of the reactor does not wait for it.
+    ///
+    /// ```
+    /// use ropewalk_core::Deferred;
+    /// use ropewalk_reactor::{Reactor, ThreadPool};
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let pool = ThreadPool::new("primes", 0..=1);
+    /// let stop = reactor.handle();
+    /// let count: Deferred<usize> = reactor.defer_to_thread_pool(&pool, || {
+    ///     (2..100).filter(|n| (2..*n).all(|d| n % d != 0)).count()
+    /// });
+    /// drop(count.add_callback(move |count: usize| {
+    ///     assert_eq!(count, 25);
+    ///     stop.stop();
+    /// }));
+    /// reactor.run()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[track_caller]
+    pub fn defer_to_thread_pool<T, R>(
+        &self,
+        pool: &ThreadPool,
+        job: impl FnOnce() -> R + Send + 'static,
+    ) -> Deferred<T>
+    where
+        T: 'static,
+        R: IntoDeferred<T> + Send + 'static,
+    {
+        ropewalk_core::defer_to_thread(&OnPool(self, pool), job)
+    }
+
+    /// The reactor's own pool, called `reactor`: up to 10 threads, none before the first job, and
+    /// up to 1024 jobs that wait; [`ThreadPool::adjust_pool_size`] and
+    /// [`ThreadPool::set_queue_limit`] change that.
+    ///
+    /// It is stopped in the shutdown, when the connections are gone, and takes jobs again in the
+    /// next run.
+    #[must_use]
+    pub fn thread_pool(&self) -> &ThreadPool {
+        &self.inner.jobs.pool
+    }
+
     /// Runs `trigger` in a phase of the shutdown. The phase lasts until the Deferred that it
     /// returns, if it returns one, has fired. A failure is logged, and does not stop the shutdown.
     ///
@@ -294,6 +378,22 @@ impl ReactorTasks for Handle {
     }
 }
 
+impl ReactorThreads for Handle {
+    fn run_in_thread(&self, name: JobName, job: Box<dyn FnOnce() + Send>) -> Deferred<()> {
+        self.inner.run_in_thread(name, job)
+    }
+}
+
+/// Another pool in the place of the reactor's own.
+struct OnPool<'a>(&'a Handle, &'a ThreadPool);
+
+impl ReactorThreads for OnPool<'_> {
+    fn run_in_thread(&self, name: JobName, job: Box<dyn FnOnce() + Send>) -> Deferred<()> {
+        let event_loop = &self.0.inner;
+        event_loop.jobs.defer(event_loop, self.1, name, job)
+    }
+}
+
 impl ReactorNet for Handle {
     fn listen(
         &self,
@@ -325,6 +425,9 @@ pub enum RunError {
         after: Duration,
         /// How many connections were cut.
         connections: usize,
+        /// The names of the jobs in threads that have not ended. They go on, and nobody hears of
+        /// their results.
+        jobs: Vec<String>,
     },
     /// The driver cannot wait for events any more.
     Driver(io::Error),
@@ -339,10 +442,20 @@ impl fmt::Display for RunError {
             Self::EndedAtOnce { connections } => {
                 write!(f, "ended at once, with {connections} connections open")
             }
-            Self::ShutdownTimedOut { after, connections } => write!(
-                f,
-                "the shutdown was not done in {after:?}; {connections} connections were cut"
-            ),
+            Self::ShutdownTimedOut {
+                after,
+                connections,
+                jobs,
+            } => {
+                write!(
+                    f,
+                    "the shutdown was not done in {after:?}; {connections} connections were cut"
+                )?;
+                match &jobs[..] {
+                    [] => Ok(()),
+                    jobs => write!(f, ", and these jobs still run: {}", jobs.join(", ")),
+                }
+            }
             Self::Driver(error) => write!(f, "the event loop cannot wait for events: {error}"),
             Self::Signals(error) => write!(f, "cannot watch for SIGINT and SIGTERM: {error}"),
         }

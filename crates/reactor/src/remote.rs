@@ -1,9 +1,12 @@
 //! The part of a reactor that other threads may have.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, ThreadId};
+
+use ropewalk_core::current_span;
 
 use crate::driver::Wake;
 use crate::reactor::Handle;
@@ -34,11 +37,18 @@ pub(crate) struct Remote {
     /// The loop is about to wait, or waits: it must be woken.
     asleep: AtomicBool,
     waker: Arc<dyn Wake>,
+    /// The loop's thread.
+    thread: ThreadId,
 }
 
 #[derive(Default)]
 struct Calls {
     waiting: VecDeque<Call>,
+    /// What tells the threads that wait for this loop that its run has ended.
+    blocking: BTreeMap<u64, Box<dyn FnOnce() + Send>>,
+    blocked: u64,
+    /// A run has ended, and no other has begun.
+    ended: bool,
     closed: bool,
 }
 
@@ -47,15 +57,24 @@ impl ReactorRemote {
         Self { shared }
     }
 
+    pub(crate) fn shared(&self) -> &Remote {
+        &self.shared
+    }
+
     /// Runs `call` on the loop, in its next turn, in the order of the calls. Returns `false`, and
     /// drops `call`, when the reactor is gone. A call that waits while the reactor does not run is
-    /// run when it does.
+    /// run when it does. `call` runs in the `tracing` span that is entered here and now.
     pub fn call_from_thread(&self, call: impl FnOnce(&Handle) + Send + 'static) -> bool {
+        let call: Call = match current_span() {
+            Some(span) => Box::new(move |reactor| span.in_scope(|| call(reactor))),
+            None => Box::new(call),
+        };
         let mut calls = self.shared.lock();
         if calls.closed {
+            drop(calls);
             return false;
         }
-        calls.waiting.push_back(Box::new(call));
+        calls.waiting.push_back(call);
         self.shared.any.store(true, Ordering::SeqCst);
         drop(calls);
         self.shared.wake();
@@ -76,6 +95,7 @@ impl Remote {
             any: AtomicBool::new(false),
             asleep: AtomicBool::new(false),
             waker,
+            thread: thread::current().id(),
         }
     }
 
@@ -111,6 +131,45 @@ impl Remote {
         let mut calls = self.lock();
         self.any.store(false, Ordering::SeqCst);
         std::mem::take(&mut calls.waiting)
+    }
+
+    /// The loop's thread.
+    pub(crate) fn thread(&self) -> ThreadId {
+        self.thread
+    }
+
+    /// A thread waits for this loop: `ended` is called when its run ends before
+    /// [`end_blocking`](Self::end_blocking). `None` if it has ended.
+    pub(crate) fn begin_blocking(&self, ended: Box<dyn FnOnce() + Send>) -> Option<u64> {
+        let mut calls = self.lock();
+        if calls.closed || calls.ended {
+            return None;
+        }
+        let number = calls.blocked;
+        calls.blocked += 1;
+        calls.blocking.insert(number, ended);
+        Some(number)
+    }
+
+    pub(crate) fn end_blocking(&self, number: u64) {
+        let ended = self.lock().blocking.remove(&number);
+        drop(ended);
+    }
+
+    /// A run begins.
+    pub(crate) fn begin_run(&self) {
+        self.lock().ended = false;
+    }
+
+    /// The run has ended: whoever waits for the loop need not any more.
+    pub(crate) fn end_run(&self) {
+        let mut calls = self.lock();
+        calls.ended = true;
+        let blocking = std::mem::take(&mut calls.blocking);
+        drop(calls);
+        for ended in blocking.into_values() {
+            ended();
+        }
     }
 
     /// Takes no more calls, and drops those that wait.

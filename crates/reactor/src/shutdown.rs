@@ -19,7 +19,9 @@ pub enum Phase {
     /// No more connections are accepted, and those that were are told to
     /// [`drain`](ropewalk_core::Protocol::drain). The phase lasts until they are gone.
     Before,
-    /// The connections that this side made are told to drain. The phase lasts until they are gone.
+    /// The connections that this side made are told to drain. The phase lasts until they are gone,
+    /// and the last job of the reactor's own [pool](crate::Handle::thread_pool) is done; it takes no
+    /// more from when the connections are gone.
     During,
     /// Nothing is left to talk to.
     After,
@@ -119,6 +121,7 @@ pub(crate) async fn shut_down(event_loop: Rc<EventLoop>) {
     event_loop.drain(None);
     shutdown.run_triggers(Phase::During).await;
     shutdown.drained(&event_loop, None).await;
+    event_loop.jobs.drain(&event_loop).await;
     shutdown.run_triggers(Phase::After).await;
     event_loop.finish();
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::io;
 use std::ops::Deref;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -12,10 +13,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::Clock;
 use crate::endpoint::{ClientEndpoint, ServerEndpoint};
+use crate::span::current_span;
 use crate::{
     Address, Channel, ConnectError, Connection, ConnectionAborted, ConnectionId, Deferred,
-    DelayedCall, Factory, Failure, ListenError, LoopContext, OutputQueue, Port, Protocol,
-    ReactorCore, ReactorNet, ReactorTasks, ReactorTime, Resolver, SendStatus, Step, Task, Tasks,
+    DelayedCall, Factory, Failure, JobName, ListenError, LoopContext, OutputQueue, Panicked, Port,
+    Protocol, ReactorCore, ReactorNet, ReactorTasks, ReactorThreads, ReactorTime, Resolver,
+    SendStatus, Step, Task, Tasks, ThreadJobError,
 };
 
 /// A reactor for tests: what is written on one end of a connection is received on the other, when
@@ -67,6 +70,9 @@ pub(super) struct Memory {
     opened: Cell<u32>,
     /// Connections that are up, and not yet told so.
     opening: RefCell<VecDeque<ConnectionId>>,
+    /// Jobs for threads, which this reactor has none of.
+    jobs: Rc<RefCell<Jobs>>,
+    given: Cell<u64>,
     /// Bytes that a connection holds for an end that does not read them.
     window: Cell<usize>,
     /// The most bytes that are received at once.
@@ -75,6 +81,15 @@ pub(super) struct Memory {
 
 /// Who listens, by the [`key`] of the address.
 type Ports = BTreeMap<String, Rc<dyn Factory>>;
+
+/// Jobs by their numbers, in the order in which they were given.
+type Jobs = BTreeMap<u64, MemoryJob>;
+
+struct MemoryJob {
+    name: JobName,
+    run: Box<dyn FnOnce() + Send>,
+    resolver: Resolver<()>,
+}
 
 /// One end of a connection.
 struct End {
@@ -117,6 +132,8 @@ impl MemoryReactor {
                 ports: Rc::default(),
                 opened: Cell::new(0),
                 opening: RefCell::default(),
+                jobs: Rc::default(),
+                given: Cell::new(0),
                 window: Cell::new(256 * 1024),
                 split: Cell::new(64 * 1024),
             }
@@ -152,7 +169,10 @@ impl MemoryReactor {
 
     /// Moves bytes, and runs tasks and what is due, until nothing is left to do at this time. A
     /// turn has the order of any reactor's: completions, due deadlines of connections, due
-    /// timers, tasks, and the connections that were touched.
+    /// timers, jobs for threads, tasks, and the connections that were touched.
+    ///
+    /// There are no threads: a job that was given to one is run by the next turn, on this thread,
+    /// in the order in which they were given. So the same test gives the same run.
     ///
     /// # Panics
     /// When that does not come to an end in a million rounds.
@@ -316,6 +336,7 @@ impl Memory {
             busy = true;
             self.clock.advance(Duration::ZERO);
         }
+        busy |= self.run_jobs();
         busy |= self.tasks.run_woken() > 0;
         let mut touched = Vec::new();
         self.context.take_touched(&mut touched);
@@ -324,6 +345,23 @@ impl Memory {
             self.with_channel(id, |_| ());
         }
         busy
+    }
+
+    /// Runs the jobs that were given before this turn; whether there were any.
+    fn run_jobs(&self) -> bool {
+        let numbers: Vec<_> = self.jobs.borrow().keys().copied().collect();
+        for number in &numbers {
+            // One may have been cancelled by what another has brought.
+            let job = self.jobs.borrow_mut().remove(number);
+            let Some(MemoryJob { run, resolver, .. }) = job else {
+                continue;
+            };
+            match catch_unwind(AssertUnwindSafe(run)) {
+                Ok(()) => resolver.callback(()),
+                Err(payload) => resolver.errback(Panicked::new("a job in a thread", &*payload)),
+            }
+        }
+        !numbers.is_empty()
     }
 
     /// Tells new connections that they are up; whether there were any.
@@ -506,6 +544,10 @@ impl Drop for Memory {
                 channel.end(Failure::from(ConnectionAborted).context("the reactor has ended"));
             });
         }
+        let jobs = self.jobs.take();
+        for MemoryJob { name, resolver, .. } in jobs.into_values() {
+            resolver.errback(ThreadJobError::ReactorStopped { job: name });
+        }
     }
 }
 
@@ -534,6 +576,29 @@ impl ReactorTime for Memory {
 impl ReactorTasks for Memory {
     fn spawn(&self, future: Pin<Box<dyn Future<Output = ()>>>) -> Task {
         self.tasks.spawn(future)
+    }
+}
+
+impl ReactorThreads for Memory {
+    fn run_in_thread(&self, name: JobName, run: Box<dyn FnOnce() + Send>) -> Deferred<()> {
+        let number = self.given.get();
+        self.given.set(number + 1);
+        let jobs = Rc::downgrade(&self.jobs);
+        let (resolver, ran) = Deferred::with_canceller(move || {
+            let job = jobs.upgrade().map(|jobs| jobs.borrow_mut().remove(&number));
+            drop(job);
+        });
+        let run: Box<dyn FnOnce() + Send> = match current_span() {
+            Some(span) => Box::new(move || span.in_scope(run)),
+            None => run,
+        };
+        let job = MemoryJob {
+            name,
+            run,
+            resolver,
+        };
+        self.jobs.borrow_mut().insert(number, job);
+        ran
     }
 }
 

@@ -98,10 +98,16 @@ impl Timers {
     /// Calls that are added or reset meanwhile wait for the next `run_due`, even with no delay.
     /// A call that panics is logged, and the others run.
     pub fn run_due(&self, now: Instant) -> usize {
+        self.run_due_each(now, || ())
+    }
+
+    /// As [`run_due`](Self::run_due), and calls `before` before each of them.
+    pub fn run_due_each(&self, now: Instant, before: impl Fn()) -> usize {
         self.advance(now);
         let mut count = 0;
         while let Some(call) = self.pop_due() {
             count += 1;
+            before();
             if let Err(panic) = catch_unwind(AssertUnwindSafe(call)) {
                 tracing::error!(
                     panic = message(&*panic),

@@ -11,10 +11,10 @@ use std::time::{Duration, Instant, SystemTime};
 use ropewalk_core::endpoint::{ClientEndpoint, ServerEndpoint};
 use ropewalk_core::{
     Address, Channel, Connection, ConnectionAborted, ConnectionDone, ConnectionId,
-    ConnectionLimits, ConnectionLost, Deferred, DelayedCall, Factory, Failure, Layer, ListenError,
-    LoopContext, OutputQueue, Panicked, Port, Protocol, ReactorCore, ReactorNet, ReactorTasks,
-    ReactorTime, SendStatus, SocketOption, Step, Task, TimedOut, Transport, WriteBufferFull,
-    WriteStalled,
+    ConnectionLimits, ConnectionLost, Deferred, DelayedCall, Factory, Failure, JobName, Layer,
+    ListenError, LoopContext, OutputQueue, Panicked, Port, Protocol, ReactorCore, ReactorNet,
+    ReactorTasks, ReactorThreads, ReactorTime, SendStatus, SocketOption, Step, Task, TimedOut,
+    Transport, WriteBufferFull, WriteStalled,
 };
 
 /// What a protocol was told, in order.
@@ -362,6 +362,12 @@ impl ReactorTime for NoReactor {
 
 impl ReactorTasks for NoReactor {
     fn spawn(&self, _: Pin<Box<dyn Future<Output = ()>>>) -> Task {
+        unreachable!()
+    }
+}
+
+impl ReactorThreads for NoReactor {
+    fn run_in_thread(&self, _: JobName, _: Box<dyn FnOnce() + Send>) -> Deferred<()> {
         unreachable!()
     }
 }

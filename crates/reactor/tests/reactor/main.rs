@@ -16,5 +16,6 @@ mod react;
 mod shutdown;
 mod stress;
 mod support;
+mod threads;
 mod unix;
 mod workers;

@@ -72,7 +72,7 @@ fn a_shutdown_that_takes_too_long_is_cut_short() {
     reactor.stop();
     let error = reactor.run().unwrap_err();
     assert!(
-        matches!(error, RunError::ShutdownTimedOut { after: a, connections: 0 } if a == after),
+        matches!(error, RunError::ShutdownTimedOut { after: a, connections: 0, .. } if a == after),
         "{error}"
     );
     assert!(began.elapsed() >= after);

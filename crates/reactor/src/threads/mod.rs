@@ -1,0 +1,11 @@
+//! Threads for what would block a loop.
+//!
+//! `pool` runs jobs on threads, and knows no reactor; `jobs` is what a loop keeps of the jobs whose
+//! results it waits for; `blocking` is the way back: a thread that waits for a loop.
+
+pub(crate) mod blocking;
+pub(crate) mod jobs;
+mod pool;
+
+pub use blocking::BlockingCallError;
+pub use pool::{StillRunning, ThreadPool};
