@@ -35,6 +35,8 @@ pub enum Doing {
     ConnectionLost,
     /// A call through [`Connection::with`](crate::Connection::with).
     With,
+    /// The layers of a connection.
+    Layers,
     /// A [`Factory`](crate::Factory) builds a protocol.
     BuildProtocol,
     /// A call made with `call_later`.
@@ -48,7 +50,7 @@ pub enum Doing {
 }
 
 /// In the order of their numbers.
-const ALL: [Doing; 15] = [
+const ALL: [Doing; 16] = [
     Doing::Waiting,
     Doing::ConnectionMade,
     Doing::DataReceived,
@@ -59,6 +61,7 @@ const ALL: [Doing; 15] = [
     Doing::Drain,
     Doing::ConnectionLost,
     Doing::With,
+    Doing::Layers,
     Doing::BuildProtocol,
     Doing::DelayedCall,
     Doing::CallFromThread,
@@ -81,6 +84,7 @@ impl Doing {
             Self::Drain => "drain",
             Self::ConnectionLost => "connection_lost",
             Self::With => "a call through Connection::with",
+            Self::Layers => "the layers of a connection",
             Self::BuildProtocol => "building a protocol",
             Self::DelayedCall => "a call_later",
             Self::CallFromThread => "a call_from_thread",
@@ -91,7 +95,7 @@ impl Doing {
 
     /// Whether it is done for one connection.
     fn is_for_a_connection(self) -> bool {
-        (Self::ConnectionMade as u8..=Self::With as u8).contains(&(self as u8))
+        (Self::ConnectionMade as u8..=Self::Layers as u8).contains(&(self as u8))
     }
 }
 
@@ -179,7 +183,8 @@ impl Activity {
 
     /// Tells of an address that does not fit into a word, before [`serve`](Self::serve).
     pub(crate) fn set_long_peer(&self, id: ConnectionId, peer: &Address) {
-        if self.connection.load(Relaxed) != id.to_bits() {
+        let known = self.connection.load(Relaxed) == id.to_bits();
+        if !known || self.peer.load(Relaxed) != PEER_LONG {
             *lock(&self.long_peer) = Some(peer.clone());
         }
     }
@@ -272,6 +277,19 @@ mod tests {
         activity.begin(Doing::Task);
         assert_eq!(activity.served(mark), None);
         assert_eq!(activity.served(activity.mark()), None);
+    }
+
+    #[test]
+    fn a_long_address_is_known_from_the_first_callback_on() {
+        let activity = Activity::default();
+        let id = ConnectionId::new(0, 0);
+        let peer = Address::Tcp("[2001:db8::1]:80".parse().unwrap());
+        for _ in 0..2 {
+            activity.set_long_peer(id, &peer);
+            activity.serve(Doing::DataReceived, id, PEER_LONG, 0);
+            let served = activity.served(activity.mark()).unwrap();
+            assert_eq!(served.peer, peer);
+        }
     }
 
     #[test]

@@ -444,6 +444,7 @@ impl Channel {
             return;
         }
         if let Some(stack) = layers_mut(&mut self.around) {
+            self.transport.shared.note(Doing::Layers);
             let risen = stack.rise(data, closed, self.transport.now());
             self.risen(risen);
         }
@@ -574,6 +575,7 @@ impl Channel {
         if shared.is(RESET) {
             return;
         }
+        shared.note(Doing::Layers);
         let mut output = shared.take_output();
         let mut none = OutputQueue::default();
         let result = stack.sink(

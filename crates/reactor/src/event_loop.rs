@@ -23,8 +23,8 @@ use ropewalk_core::endpoint::{ClientEndpoint, ServerEndpoint};
 use ropewalk_core::timer::{Timers, Wheel};
 use ropewalk_core::{
     Address, Channel, Connection, ConnectionAborted, ConnectionId, ConnectionLimits, Deferred,
-    DelayedCall, Factory, Failure, JobName, ListenError, LoopContext, Panicked, Port, ReactorCore,
-    Step, Task, Tasks,
+    DelayedCall, Doing, Factory, Failure, JobName, ListenError, LoopContext, Panicked, Port,
+    ReactorCore, Step, Task, Tasks,
 };
 
 use crate::connect::Attempt;
@@ -35,6 +35,7 @@ use crate::reactor::{Handle, RunError, stopped_connect};
 use crate::remote::Remote;
 use crate::shutdown::{Shutdown, shut_down};
 use crate::threads::jobs::Jobs;
+use crate::watchdog::{self, Stalls};
 
 /// A connection takes so many steps in a row before others get their turn.
 const STEPS_IN_A_ROW: usize = 64;
@@ -68,6 +69,7 @@ pub(crate) struct EventLoop {
     unfinished: RefCell<Vec<ConnectionId>>,
     pub(crate) remote: Arc<Remote>,
     pub(crate) jobs: Jobs,
+    pub(crate) stalls: Arc<Stalls>,
     startup: RefCell<Vec<Call>>,
     pub(crate) shutdown: Shutdown,
     state: Cell<State>,
@@ -114,6 +116,7 @@ impl EventLoop {
                 unfinished: RefCell::default(),
                 remote,
                 jobs: Jobs::new(),
+                stalls: Stalls::new(),
                 startup: RefCell::default(),
                 shutdown: Shutdown::new(),
                 state: Cell::new(State::Idle),
@@ -132,6 +135,7 @@ impl EventLoop {
         self.outcome.set(None);
         self.remote.begin_run();
         self.jobs.pool.reopen();
+        let watch = watchdog::watch(&self.stalls, self.context.activity(), &self.remote);
         self.wake_up();
         let outcome = loop {
             self.run_startup();
@@ -151,6 +155,7 @@ impl EventLoop {
         };
         let connections = self.connections.borrow().len();
         let jobs = self.clear();
+        drop(watch);
         // It was meant for the run that is over.
         self.stop_wanted.set(false);
         self.state.set(State::Idle);
@@ -167,6 +172,7 @@ impl EventLoop {
 
     fn turn(&self) -> io::Result<()> {
         let timeout = self.timeout();
+        self.context.activity().begin(Doing::Waiting);
         self.remote.fall_asleep();
         let busy = self.has_work() || self.remote.has_calls();
         let timeout = if busy { Some(Duration::ZERO) } else { timeout };
@@ -176,10 +182,13 @@ impl EventLoop {
         polled?;
         self.run_deadlines();
         if !self.timers.is_empty() {
-            self.timers.run_due(self.context.now());
+            let activity = self.context.activity();
+            self.timers
+                .run_due_each(self.context.now(), || activity.begin(Doing::DelayedCall));
         }
         self.run_remote_calls();
-        self.tasks.run_woken();
+        let activity = self.context.activity();
+        self.tasks.run_woken_each(|| activity.begin(Doing::Task));
         for id in unfinished {
             self.with_channel(id, |_| ());
         }
@@ -229,6 +238,7 @@ impl EventLoop {
     /// What these ask for anew waits for the next turn, so that they cannot keep the loop.
     fn run_startup(&self) {
         for call in self.startup.take() {
+            self.context.activity().begin(Doing::CallWhenRunning);
             guard("a call_when_running", call);
         }
     }
@@ -239,6 +249,7 @@ impl EventLoop {
         }
         let Some(handle) = self.handle() else { return };
         for call in self.remote.take_calls() {
+            self.context.activity().begin(Doing::CallFromThread);
             guard("a call_from_thread", || call(&handle));
         }
     }
@@ -408,6 +419,7 @@ impl EventLoop {
         peer: Address,
         host: &Rc<Address>,
     ) -> bool {
+        self.context.activity().begin(Doing::BuildProtocol);
         let built = guard("building a protocol", || {
             let protocol = factory.build_protocol(&peer)?;
             let layers = factory.build_layers(&peer);
@@ -720,6 +732,7 @@ struct Sink<'a>(&'a EventLoop);
 impl Completions for Sink<'_> {
     fn waited(&mut self) {
         self.0.remote.awake();
+        watchdog::loop_woke();
         self.0.wake_up();
     }
 

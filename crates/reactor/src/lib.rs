@@ -23,6 +23,7 @@ mod remote;
 mod shutdown;
 mod signals;
 mod threads;
+mod watchdog;
 mod workers;
 
 pub use descriptors::raise_descriptor_limit;

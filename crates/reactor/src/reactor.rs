@@ -322,6 +322,22 @@ impl Handle {
         self.inner.shutdown.set_deadline(after);
     }
 
+    /// How long a callback may run before it is reported, or `None` for any time. 100 ms.
+    ///
+    /// A callback that runs for longer is reported by a warning of target `ropewalk::stall`, once,
+    /// and while it still runs: with its kind, the connection that it serves, the peer and the type
+    /// of the protocol, and what the thread does as the kernel sees it. It is looked for four times
+    /// in this time, so a report comes up to a quarter of it late.
+    pub fn set_stall_threshold(&self, after: Option<Duration>) {
+        self.inner.stalls.set_threshold(after);
+    }
+
+    /// How many stalls were reported: see [`set_stall_threshold`](Self::set_stall_threshold).
+    #[must_use]
+    pub fn stalls(&self) -> u64 {
+        self.inner.stalls.count()
+    }
+
     /// Begins the shutdown: see [`Phase`]. A reactor that does not run yet will begin it as soon as
     /// it does. A second call changes nothing.
     pub fn stop(&self) {

@@ -123,6 +123,10 @@ impl Remote {
         self.asleep.store(false, Ordering::SeqCst);
     }
 
+    pub(crate) fn is_asleep(&self) -> bool {
+        self.asleep.load(Ordering::SeqCst)
+    }
+
     pub(crate) fn has_calls(&self) -> bool {
         self.any.load(Ordering::SeqCst)
     }

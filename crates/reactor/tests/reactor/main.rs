@@ -14,6 +14,7 @@ mod panics;
 mod pressure;
 mod react;
 mod shutdown;
+mod stalls;
 mod stress;
 mod support;
 mod threads;
