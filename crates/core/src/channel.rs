@@ -16,6 +16,7 @@
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
+use std::thread;
 use std::time::Instant;
 
 use tracing::Span;
@@ -820,19 +821,31 @@ impl Channel {
         shared.progress.get().checked_add(stall)
     }
 
+    /// Runs a callback in the span of the connection. Out of the way of those that nobody traces.
+    #[cold]
+    #[inline(never)]
+    fn call_in_span(
+        &mut self,
+        callback: impl FnOnce(&mut dyn Protocol, &mut Transport),
+    ) -> thread::Result<()> {
+        let span = self.shared().span(&*self.protocol);
+        let _entered = span.as_deref().map(Span::enter);
+        let (protocol, transport) = (&mut *self.protocol, &mut self.transport);
+        catch_unwind(AssertUnwindSafe(|| callback(protocol, transport)))
+    }
+
     /// Runs a callback, unless the connection has ended. A panic in it ends the connection.
     fn call(&mut self, doing: Doing, callback: impl FnOnce(&mut dyn Protocol, &mut Transport)) {
         if self.shared().is(ENDED) {
             return;
         }
         self.shared().note(doing);
-        let span = is_traced()
-            .then(|| self.shared().span(&*self.protocol))
-            .flatten();
-        let _entered = span.as_deref().map(Span::enter);
-        let protocol = &mut *self.protocol;
-        let transport = &mut self.transport;
-        let result = catch_unwind(AssertUnwindSafe(|| callback(protocol, transport)));
+        let result = if is_traced() {
+            self.call_in_span(callback)
+        } else {
+            let (protocol, transport) = (&mut *self.protocol, &mut self.transport);
+            catch_unwind(AssertUnwindSafe(|| callback(protocol, transport)))
+        };
         if let Err(payload) = result {
             let panicked = Panicked::new(doing.name(), &*payload);
             log_panic(&self.transport, &panicked);

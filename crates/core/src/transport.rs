@@ -618,11 +618,18 @@ impl Shared {
     /// Tells whoever watches the loop that a callback begins.
     #[inline]
     pub(crate) fn note(&self, doing: Doing) {
-        let activity = self.context.activity();
-        if let Some(peer) = &self.peer.long {
-            activity.set_long_peer(self.id, peer);
+        if self.peer.word == activity::PEER_LONG {
+            self.note_long_peer();
         }
+        let activity = self.context.activity();
         activity.serve(doing, self.id, self.peer.word, self.protocol.get());
+    }
+
+    #[cold]
+    fn note_long_peer(&self) {
+        if let Some(peer) = &self.peer.long {
+            self.context.activity().set_long_peer(self.id, peer);
+        }
     }
 
     /// The connection has this protocol from now on.
