@@ -23,11 +23,11 @@ use crate::args::{AccessLog, LogFormat};
 use crate::exit::Stop;
 
 /// The target of the events that are requests.
-const TARGET: &str = "ropewalk::access";
+pub(crate) const TARGET: &str = "ropewalk::access";
 
 /// Whether an event is for the access log. (The target is compared whole: where a filter takes a
 /// target for a prefix, this module's own would fit too.)
-pub(crate) fn is_request(event: &Metadata<'_>) -> bool {
+fn is_request(event: &Metadata<'_>) -> bool {
     event.target() == TARGET
 }
 

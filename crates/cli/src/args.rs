@@ -9,7 +9,7 @@ use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use ropewalk_core::endpoint::ServerEndpoint;
-use tracing_subscriber::filter::{EnvFilter, LevelFilter};
+use ropewalk_service::logging::{self, FilterError};
 
 /// More than any machine has cores; beyond it a number is a slip.
 const MOST_WORKERS: usize = 1024;
@@ -42,7 +42,7 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct LoggingArgs {
-    /// What to log, to standard error: error, warn, info, debug, trace, off, or a filter
+    /// What to log: error, warn, info, debug, trace, off, or a filter
     ///
     /// A filter gives levels to parts of the program, `warn,ropewalk_web=debug` for instance.
     #[arg(
@@ -54,6 +54,14 @@ pub(crate) struct LoggingArgs {
         help_heading = "Logging"
     )]
     pub(crate) log_level: String,
+
+    /// A file to write the log to, behind what is in it, instead of standard error
+    ///
+    /// When it would grow larger than 64 MiB it becomes FILE.1, the last FILE.1 becomes FILE.2, and
+    /// so on up to FILE.5. SIGHUP opens it again by its name, for programs that put it aside
+    /// themselves.
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Logging")]
+    pub(crate) log_file: Option<PathBuf>,
 
     /// How to write the log and the access log
     #[arg(
@@ -191,21 +199,8 @@ fn parse_workers(text: &str) -> Result<NonZeroUsize, String> {
 }
 
 /// A level, or a filter that makes sense.
-pub(crate) fn check_filter(text: &str) -> Result<String, String> {
-    // To the filter, a single word that is no level is a part of the program, so that a typing
-    // error in a level would silence everything else.
-    let is_word = !text.contains(['=', ',', '[']);
-    if text.is_empty() || (is_word && text.parse::<LevelFilter>().is_err()) {
-        return Err(
-            "write error, warn, info, debug, trace or off, or a filter such as \
-                    `warn,ropewalk_web=debug`"
-                .to_owned(),
-        );
-    }
-    match EnvFilter::builder().parse(text) {
-        Ok(_) => Ok(text.to_owned()),
-        Err(error) => Err(error.to_string()),
-    }
+fn check_filter(text: &str) -> Result<String, FilterError> {
+    logging::check_filter(text).map(|()| text.to_owned())
 }
 
 #[cfg(test)]

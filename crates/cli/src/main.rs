@@ -28,7 +28,7 @@ fn run() -> Result<(), Stop> {
     let args = Args::try_parse().map_err(Stop::Arguments)?;
     match &args.command {
         Command::Web(web) => {
-            logging::start(&args.logging, &web.access_log)?;
+            let _log = logging::start(&args.logging, &web.access_log)?;
             web::run(web)
         }
         Command::Completions { shell } => completions::print(*shell),

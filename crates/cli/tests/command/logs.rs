@@ -1,7 +1,9 @@
-//! The access log.
+//! The log and the access log.
 
 use std::fs;
 use std::io::{Read, Write};
+
+use rustix::process::Signal;
 
 use crate::running::{Running, complaint, inside, ropewalk, site};
 
@@ -99,6 +101,79 @@ fn an_access_log_that_cannot_be_opened_is_1_with_its_name() {
     let line = complaint(&output);
     assert!(
         line.contains(&path) && line.contains("--access-log"),
+        "{line}"
+    );
+}
+
+#[test]
+fn the_log_goes_to_a_file_where_one_is_given() {
+    let (site, logs) = (site(), tempfile::tempdir().unwrap());
+    let path = inside(&logs, "ropewalk.log");
+    fs::write(&path, "before\n").unwrap();
+    let running = Running::serve(&site, &["--log-file", &path]);
+    running.get("/", &[]);
+    running.stop();
+
+    let text = fs::read_to_string(path).unwrap();
+    assert!(text.starts_with("before\n"), "{text}");
+    let is_it = |line: &str| line.contains(" INFO ") && line.ends_with("stopping signal=15");
+    assert!(text.lines().any(is_it), "{text}");
+    assert!(!text.contains('\u{1b}'), "no colours in a file: {text}");
+}
+
+#[test]
+fn a_log_file_of_json_has_an_object_in_each_line() {
+    let (site, logs) = (site(), tempfile::tempdir().unwrap());
+    let path = inside(&logs, "ropewalk.log");
+    let args = [
+        "--log-file",
+        &path,
+        "--log-format",
+        "json",
+        "--log-level",
+        "trace",
+    ];
+    let running = Running::serve(&site, &args);
+    running.get("/", &[]);
+    running.stop();
+
+    let text = fs::read_to_string(path).unwrap();
+    let objects: Vec<serde_json::Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).expect(line))
+        .collect();
+    let stopping = objects
+        .iter()
+        .find(|object| object["message"] == "stopping");
+    assert_eq!(stopping.expect(&text)["signal"], 15);
+}
+
+#[test]
+fn sighup_opens_the_log_file_again() {
+    let (site, logs) = (site(), tempfile::tempdir().unwrap());
+    let (path, aside) = (inside(&logs, "ropewalk.log"), inside(&logs, "aside.log"));
+    let running = Running::serve(&site, &["--log-file", &path]);
+    fs::rename(&path, &aside).unwrap();
+    running.signal(Signal::HUP);
+    while !fs::exists(&path).unwrap() {
+        std::thread::yield_now();
+    }
+    running.stop();
+
+    assert!(fs::read_to_string(path).unwrap().contains("stopping"));
+    assert!(!fs::read_to_string(aside).unwrap().contains("stopping"));
+}
+
+#[test]
+fn a_log_file_that_cannot_be_opened_is_1_with_its_name() {
+    let site = site();
+    let path = inside(&site, "no/such/folder.log");
+    let folder = site.path().to_str().unwrap();
+    let output = ropewalk(["web", "--path", folder, "--log-file", &path]);
+    assert_eq!(output.status.code(), Some(1));
+    let line = complaint(&output);
+    assert!(
+        line.contains(&path) && line.contains("--log-file"),
         "{line}"
     );
 }
