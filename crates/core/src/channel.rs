@@ -20,13 +20,13 @@ use std::thread;
 use std::time::Instant;
 
 use tracing::Span;
+use tracing::level_filters::LevelFilter;
 
 use crate::activity::Doing;
 use crate::context::{ConnectionId, LoopContext};
 use crate::layer::{Layer, Risen, Stack};
 use crate::output::OutputQueue;
 use crate::policy::{Policies, Policy};
-use crate::span::is_traced;
 use crate::transport::{
     BLOCKED, CLOSING, CONNECTED, ENDED, FINISHED, HELD, HOLDING, MADE, READ_CLOSED, READ_PAUSED,
     RESET, Request, Shared, TOUCHED, WRITE_CLOSED, WRITE_CLOSING, WRITE_PAUSED,
@@ -863,6 +863,12 @@ fn layers(around: &Option<Box<Around>>) -> Option<&Stack> {
 fn layers_mut(around: &mut Option<Box<Around>>) -> Option<&mut Stack> {
     let around = around.as_mut()?;
     (!around.stack.is_empty()).then_some(&mut around.stack)
+}
+
+/// Whether anybody subscribes to what is traced: a look at one static.
+#[inline]
+fn is_traced() -> bool {
+    LevelFilter::current() != LevelFilter::OFF
 }
 
 /// Runs what may panic and must not take the loop with it.

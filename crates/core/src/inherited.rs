@@ -136,8 +136,14 @@ impl ContextSnapshot {
         }
     }
 
-    /// What holds here, if it is anything.
-    pub(crate) fn capture_any() -> Option<Self> {
+    /// What holds here, if it is anything: where there is nothing, work need not be wrapped.
+    ///
+    /// ```
+    /// use ropewalk_core::ContextSnapshot;
+    /// assert!(ContextSnapshot::capture_any().is_none(), "no value is set, and no span entered");
+    /// ```
+    #[must_use]
+    pub fn capture_any() -> Option<Self> {
         let snapshot = Self::capture();
         (!snapshot.is_empty()).then_some(snapshot)
     }

@@ -22,7 +22,6 @@ mod protocol;
 mod reactor;
 mod reason;
 mod schedule;
-mod span;
 mod task;
 pub mod testing;
 mod threads;
@@ -55,7 +54,6 @@ pub use schedule::{
     AlreadyRunning, Backoff, CooperativeTask, Cooperator, LoopingCall, Retry, RetryBudget,
     TaskStopped, defer_later,
 };
-pub use span::current_span;
 pub use task::{Task, Tasks};
 pub use threads::{JobName, ReactorThreads, ThreadJobError, defer_to_thread};
 pub use timer::DelayedCall;

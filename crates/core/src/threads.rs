@@ -20,7 +20,8 @@ pub trait ReactorThreads {
     /// [`ThreadJobError`] if it was not run. Cancelling it takes the job back, if no thread has
     /// begun with it; otherwise the job goes on, and nobody hears of it.
     ///
-    /// [`defer_to_thread`] brings the job's result along.
+    /// The job has the values of its [`ContextKey`](crate::ContextKey)s, and runs in the `tracing`
+    /// span, of where it was given. [`defer_to_thread`] brings its result along.
     fn run_in_thread(&self, name: JobName, job: Box<dyn FnOnce() + Send>) -> Deferred<()>;
 }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, ThreadId};
 
-use ropewalk_core::current_span;
+use ropewalk_core::ContextSnapshot;
 
 use crate::driver::Wake;
 use crate::reactor::Handle;
@@ -63,10 +63,11 @@ impl ReactorRemote {
 
     /// Runs `call` on the loop, in its next turn, in the order of the calls. Returns `false`, and
     /// drops `call`, when the reactor is gone. A call that waits while the reactor does not run is
-    /// run when it does. `call` runs in the `tracing` span that is entered here and now.
+    /// run when it does. `call` runs with the values and in the span that hold here
+    /// ([`ContextKey`](ropewalk_core::ContextKey)).
     pub fn call_from_thread(&self, call: impl FnOnce(&Handle) + Send + 'static) -> bool {
-        let call: Call = match current_span() {
-            Some(span) => Box::new(move |reactor| span.in_scope(|| call(reactor))),
+        let call: Call = match ContextSnapshot::capture_any() {
+            Some(context) => Box::new(move |reactor| context.run(|| call(reactor))),
             None => Box::new(call),
         };
         let mut calls = self.shared.lock();

@@ -13,12 +13,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::Clock;
 use crate::endpoint::{ClientEndpoint, ServerEndpoint};
-use crate::span::current_span;
 use crate::{
-    Address, Channel, ConnectError, Connection, ConnectionAborted, ConnectionId, Deferred,
-    DelayedCall, Factory, Failure, JobName, ListenError, LoopContext, OutputQueue, Panicked, Port,
-    Protocol, ReactorCore, ReactorNet, ReactorTasks, ReactorThreads, ReactorTime, Resolver,
-    SendStatus, Step, Task, Tasks, ThreadJobError,
+    Address, Channel, ConnectError, Connection, ConnectionAborted, ConnectionId, ContextSnapshot,
+    Deferred, DelayedCall, Factory, Failure, JobName, ListenError, LoopContext, OutputQueue,
+    Panicked, Port, Protocol, ReactorCore, ReactorNet, ReactorTasks, ReactorThreads, ReactorTime,
+    Resolver, SendStatus, Step, Task, Tasks, ThreadJobError,
 };
 
 /// A reactor for tests: what is written on one end of a connection is received on the other, when
@@ -588,8 +587,8 @@ impl ReactorThreads for Memory {
             let job = jobs.upgrade().map(|jobs| jobs.borrow_mut().remove(&number));
             drop(job);
         });
-        let run: Box<dyn FnOnce() + Send> = match current_span() {
-            Some(span) => Box::new(move || span.in_scope(run)),
+        let run: Box<dyn FnOnce() + Send> = match ContextSnapshot::capture_any() {
+            Some(context) => Box::new(move || context.run(run)),
             None => run,
         };
         let job = MemoryJob {

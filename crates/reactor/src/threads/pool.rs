@@ -14,7 +14,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ropewalk_core::{Failure, JobName, Panicked, ThreadJobError, current_span};
+use ropewalk_core::{ContextSnapshot, Failure, JobName, Panicked, ThreadJobError};
 
 /// How many jobs may wait for a thread.
 const QUEUE_LIMIT: usize = 1024;
@@ -138,7 +138,8 @@ impl ThreadPool {
         self.shared.work.notify_all();
     }
 
-    /// Runs `job` on a thread, in the `tracing` span that is entered now. A panic in it is logged.
+    /// Runs `job` on a thread, with the values and in the span that hold here
+    /// ([`ContextKey`](ropewalk_core::ContextKey)). A panic in it is logged.
     ///
     /// # Errors
     /// The queue is full, the pool was stopped, or there is no thread.
@@ -235,8 +236,8 @@ impl ThreadPool {
 
     /// Gives `run`, which guards itself against panics, to a thread. Returns its number.
     pub(crate) fn start(&self, name: JobName, run: Run) -> Result<u64, ThreadJobError> {
-        let run = match current_span() {
-            Some(span) => Box::new(move || span.in_scope(run)),
+        let run = match ContextSnapshot::capture_any() {
+            Some(context) => Box::new(move || context.run(run)),
             None => run,
         };
         self.shared.start(name, run)
