@@ -138,3 +138,47 @@ fn read_line(answers: &mut BufReader<TcpStream>) -> String {
     answers.read_line(&mut line).unwrap();
     line
 }
+
+/// What an example prints, which ends by itself.
+fn output(name: &str, args: &[&str]) -> String {
+    let output = Command::new(example(name)).args(args).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn thread_pool_runs_each_of_its_jobs_and_ends() {
+    let output = output("thread_pool", &[]);
+    let mut lines: Vec<_> = output.lines().collect();
+    lines.sort_unstable();
+    let expected: Vec<_> = (0..10)
+        .map(|number| format!("Task running in thread: {number}"))
+        .collect();
+    assert_eq!(lines, expected);
+}
+
+#[test]
+fn thread_context_finds_the_value_in_the_thread_and_nowhere_else() {
+    assert_eq!(
+        output("thread_context", &[]),
+        "Data in thread reactor-0: Hello World\nData in thread main: nothing\n"
+    );
+}
+
+#[test]
+fn logging_writes_errors_to_its_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("server.log");
+    assert_eq!(output("logging", &[path.to_str().unwrap()]), "");
+    let text = std::fs::read_to_string(path).unwrap();
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines.len(), 2, "{text}");
+    assert!(
+        lines[0].ends_with("ERROR logging: Server error: x"),
+        "{text}"
+    );
+    assert!(
+        lines[1].ends_with("ERROR logging: a library speaks up"),
+        "{text}"
+    );
+}

@@ -28,13 +28,16 @@
 //! | feature | crate | what it gives |
 //! |---|---|---|
 //! | (always) | `ropewalk_core` | [`Protocol`], [`Transport`], [`Factory`], [`Deferred`], [`Failure`], [`endpoint`], [`framing`], [`policies`], [`testing`] |
-//! | `reactor` | `ropewalk_reactor` | [`Reactor`], [`Workers`], [`driver`] |
+//! | `reactor` | `ropewalk_reactor` | [`Reactor`], [`Workers`], [`ThreadPool`], [`driver`] |
 //! | `web` | `ropewalk_web` | [`web`]: `Site`, `FileService` |
+//! | `service` | `ropewalk_service` | [`logging`]: `Logging`, `Rotation` |
 #![forbid(unsafe_code)]
 
 pub use ropewalk_core::*;
 #[cfg(feature = "reactor")]
 pub use ropewalk_reactor::*;
+#[cfg(feature = "service")]
+pub use ropewalk_service::*;
 
 /// The HTTP server, and the files of a folder as a site.
 #[cfg(feature = "web")]

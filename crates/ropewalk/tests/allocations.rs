@@ -123,6 +123,20 @@ fn a_frame_that_comes_whole_and_is_answered_allocates_nothing() {
 }
 
 #[test]
+fn an_echo_that_is_traced_allocates_nothing_either() {
+    let work = |rounds| {
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(std::io::sink)
+            .finish();
+        tracing::subscriber::with_default(subscriber, || {
+            exchanges(Rc::new(|_: &Address| Echo), &[7; 64], 64, rounds)
+        })
+    };
+    // The registry of spans has its own, a few for each run, and not the same for each.
+    assert!(per_round(work) <= 0.02);
+}
+
+#[test]
 fn a_timer_that_is_reset_allocates_nothing() {
     let resets = |rounds: usize| {
         let reactor = Reactor::new().unwrap();
