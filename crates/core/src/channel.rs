@@ -198,7 +198,7 @@ impl Channel {
             self.shared().set(CLOSING);
         } else if !self.shared().is(CLOSING) {
             self.call(Doing::Drain, |protocol, transport| {
-                protocol.drain(transport)
+                protocol.drain(transport);
             });
         }
     }

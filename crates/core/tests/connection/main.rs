@@ -12,3 +12,4 @@ mod layers;
 mod panics;
 mod policies;
 mod rig;
+mod threads;

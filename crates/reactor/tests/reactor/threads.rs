@@ -70,7 +70,7 @@ fn threads_are_named_after_their_pool() {
     let (tell, told) = mpsc::channel();
     pool.call_in_thread(move || {
         tell.send(thread::current().name().map(str::to_owned))
-            .unwrap()
+            .unwrap();
     })
     .unwrap();
     assert_eq!(told.recv().unwrap().as_deref(), Some("images-0"));
@@ -400,7 +400,7 @@ fn the_shutdown_waits_for_jobs_and_their_results_come_before_its_last_phase() {
     let (handle, refused) = (reactor.handle(), Rc::clone(&log));
     reactor.add_system_event_trigger(Phase::During, move || {
         let later = handle.clone();
-        handle.call_later(Duration::ZERO, move || refuse(later, refused, open));
+        handle.call_later(Duration::ZERO, move || refuse(&later, refused, open));
     });
     let after = Rc::clone(&log);
     reactor.add_system_event_trigger(Phase::After, move || after.borrow_mut().push("after"));
@@ -411,7 +411,7 @@ fn the_shutdown_waits_for_jobs_and_their_results_come_before_its_last_phase() {
 
     /// Waits in turns of the loop until the pool is stopped.
     fn refuse(
-        reactor: ropewalk_reactor::Handle,
+        reactor: &ropewalk_reactor::Handle,
         log: Rc<RefCell<Vec<&'static str>>>,
         open: Sender<()>,
     ) {
@@ -422,7 +422,7 @@ fn the_shutdown_waits_for_jobs_and_their_results_come_before_its_last_phase() {
             }
             _ => {
                 let again = reactor.clone();
-                reactor.call_later(Duration::ZERO, move || refuse(again, log, open));
+                reactor.call_later(Duration::ZERO, move || refuse(&again, log, open));
             }
         }
     }
