@@ -135,7 +135,10 @@ impl EventLoop {
         self.outcome.set(None);
         self.remote.begin_run();
         self.jobs.pool.reopen();
-        let watch = watchdog::watch(&self.stalls, self.context.activity(), &self.remote);
+        let here = 0_u8;
+        let base = std::ptr::from_ref(&here).addr();
+        let activity = self.context.activity();
+        let watch = watchdog::watch(&self.stalls, activity, &self.remote, base);
         self.wake_up();
         let outcome = loop {
             self.run_startup();

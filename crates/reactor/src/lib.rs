@@ -22,6 +22,7 @@ mod reactor;
 mod remote;
 mod shutdown;
 mod signals;
+mod stack;
 mod threads;
 mod watchdog;
 mod workers;

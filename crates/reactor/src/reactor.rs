@@ -326,7 +326,8 @@ impl Handle {
     ///
     /// A callback that runs for longer is reported by a warning of target `ropewalk::stall`, once,
     /// and while it still runs: with its kind, the connection that it serves, the peer and the type
-    /// of the protocol, and what the thread does as the kernel sees it. It is looked for four times
+    /// of the protocol, and what the thread does as the kernel sees it; if that is
+    /// waiting, with its callers. It is looked for four times
     /// in this time, so a report comes up to a quarter of it late.
     pub fn set_stall_threshold(&self, after: Option<Duration>) {
         self.inner.stalls.set_threshold(after);

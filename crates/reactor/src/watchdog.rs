@@ -6,11 +6,11 @@
 //! for how long, for which connection, and what the thread is doing as the kernel sees it. When all
 //! loops wait, the watchdog waits too, until one of them wakes it.
 //!
-//! There is no backtrace in the report. Only a signal could make the loop's thread look at its own
-//! stack; unwinding there is not safe in a signal handler on all systems that this runs on, and the
-//! signal would interrupt system calls of other people's code. The name of the callback, the type
-//! of the protocol, and the system call or its absence say which code to look at; a debugger or
-//! `perf` says the rest.
+//! If the thread waits in a system call, the report has the callers that [`stack`] finds. If it
+//! computes, there are none: only a signal could make it look at its own stack; unwinding there is not
+//! safe in a signal handler on all systems that this runs on, and the signal would interrupt other
+//! people's code. Then the name of the callback and the type of the protocol say which code to look
+//! at; a debugger or `perf` says the rest.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -24,6 +24,7 @@ use ropewalk_core::{Activity, Doing, Mark};
 use tracing::Dispatch;
 
 use crate::remote::Remote;
+use crate::stack;
 
 /// A callback may run so long before it is reported, unless told otherwise.
 const THRESHOLD: Duration = Duration::from_millis(100);
@@ -65,6 +66,8 @@ struct Watched {
     /// Its thread: the name, and the number in /proc.
     thread: String,
     number: i32,
+    /// An address in the frame that runs the loop.
+    base: usize,
     /// Where its thread's events go.
     dispatch: Dispatch,
 }
@@ -97,8 +100,13 @@ impl Stalls {
     }
 }
 
-/// Watches the loop that begins to run on this thread.
-pub(crate) fn watch(stalls: &Arc<Stalls>, activity: &Arc<Activity>, remote: &Arc<Remote>) -> Watch {
+/// Watches the loop that begins to run on this thread, in a frame with `base` in it.
+pub(crate) fn watch(
+    stalls: &Arc<Stalls>,
+    activity: &Arc<Activity>,
+    remote: &Arc<Remote>,
+    base: usize,
+) -> Watch {
     let current = thread::current();
     let watched = Watched {
         stalls: Arc::clone(stalls),
@@ -108,7 +116,8 @@ pub(crate) fn watch(stalls: &Arc<Stalls>, activity: &Arc<Activity>, remote: &Arc
             .name()
             .unwrap_or("(a thread with no name)")
             .to_owned(),
-        number: rustix::thread::gettid().as_raw_pid(),
+        number: thread_number(),
+        base,
         dispatch: tracing::dispatcher::get_default(Dispatch::clone),
     };
     let mut watchdog = lock();
@@ -256,6 +265,7 @@ impl Watched {
     fn report(&self, mark: Mark, ran: Duration) {
         let served = self.activity.served(mark);
         let now = ThreadState::read(self.number);
+        let callers = stack::callers(self.number, self.base);
         self.stalls.count.fetch_add(1, Ordering::Relaxed);
         tracing::dispatcher::with_default(&self.dispatch, || {
             tracing::warn!(
@@ -269,6 +279,7 @@ impl Watched {
                 state = now.state,
                 system_call = now.system_call,
                 wait_channel = now.wait_channel,
+                callers = callers.map(|names| display(names.join("\n    "))),
                 "a callback holds up the loop; what takes long is for a thread: defer_to_thread",
             );
         });
@@ -315,6 +326,18 @@ impl ThreadState {
             wait_channel: file("wchan").ok().filter(channel),
         }
     }
+}
+
+/// The number of this thread in /proc.
+#[cfg(target_os = "linux")]
+fn thread_number() -> i32 {
+    rustix::thread::gettid().as_raw_pid()
+}
+
+/// There is no /proc here.
+#[cfg(not(target_os = "linux"))]
+fn thread_number() -> i32 {
+    0
 }
 
 fn lock() -> MutexGuard<'static, Watchdog> {

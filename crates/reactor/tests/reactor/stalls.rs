@@ -86,8 +86,35 @@ fn a_callback_that_stalls_is_reported_while_it_runs_with_its_connection() {
             assert!(report.contains(field), "no {field} in {report}");
         }
         #[cfg(target_os = "linux")]
-        assert!(report.contains("state=\"S (sleeping)\""), "{report}");
+        {
+            assert!(report.contains("state=\"S (sleeping)\""), "{report}");
+            // The test itself, and what it waits in.
+            let callers = report.split("callers=").nth(1).expect(&report);
+            assert!(callers.contains("stalls.rs:"), "{report}");
+            assert!(callers.contains("recv"), "{report}");
+        }
         assert_eq!(reactor.stalls(), 1);
+    });
+}
+
+#[test]
+fn a_callback_that_computes_is_reported_while_it_does() {
+    with_reports(|reports| {
+        let reactor = Reactor::new().unwrap();
+        reactor.set_stall_threshold(Some(Duration::from_millis(10)));
+        let (stop, report) = (reactor.handle(), Rc::new(RefCell::new(None)));
+        let kept = Rc::clone(&report);
+        reactor.call_when_running(move || {
+            while kept.borrow().is_none() {
+                *kept.borrow_mut() = reports.try_recv().ok();
+            }
+            stop.stop();
+        });
+        reactor.run().unwrap();
+        let report: String = report.take().unwrap();
+        #[cfg(target_os = "linux")]
+        assert!(report.contains("state=\"R (running)\""), "{report}");
+        assert!(!report.contains("callers="), "{report}");
     });
 }
 
