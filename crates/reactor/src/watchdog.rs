@@ -15,7 +15,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
@@ -35,8 +35,17 @@ const LOOKS: u32 = 4;
 /// It looks so often at loops that wait before it waits too.
 const IDLE_LOOKS: u32 = 8;
 
-/// The watchdog waits until a loop wakes it.
-static PARKED: AtomicBool = AtomicBool::new(false);
+/// What the watchdog waits for.
+static PARKED: AtomicU8 = AtomicU8::new(NOTHING);
+
+/// It looks.
+const NOTHING: u8 = 0;
+
+/// There is another loop, or another threshold.
+const CHANGE: u8 = 1;
+
+/// As well, or a loop wakes.
+const LOOP: u8 = 2;
 
 static WATCHDOG: Mutex<Watchdog> = Mutex::new(Watchdog {
     loops: BTreeMap::new(),
@@ -124,16 +133,18 @@ pub(crate) fn watch(
     let number = watchdog.registered;
     watchdog.registered += 1;
     watchdog.loops.insert(number, Arc::new(watched));
+    let mut failed = None;
     if watchdog.thread.is_none() {
         let started = thread::Builder::new().name("watchdog".to_owned());
         match started.spawn(run) {
             Ok(started) => watchdog.thread = Some(started.thread().clone()),
-            Err(error) => {
-                tracing::warn!(%error, "cannot start the watchdog; stalls are not reported");
-            }
+            Err(error) => failed = Some(error),
         }
     }
     drop(watchdog);
+    if let Some(error) = failed {
+        tracing::warn!(%error, "cannot start the watchdog; stalls are not reported");
+    }
     wake();
     Watch(number)
 }
@@ -150,14 +161,14 @@ impl Drop for Watch {
 /// either the watchdog sees that when it is about to wait, or this sees that it waits.
 #[inline]
 pub(crate) fn loop_woke() {
-    if PARKED.load(Ordering::SeqCst) {
+    if PARKED.load(Ordering::SeqCst) == LOOP {
         wake();
     }
 }
 
 #[cold]
 fn wake() {
-    if PARKED.swap(false, Ordering::SeqCst) {
+    if PARKED.swap(NOTHING, Ordering::SeqCst) != NOTHING {
         let thread = lock().thread.clone();
         if let Some(thread) = thread {
             thread.unpark();
@@ -183,7 +194,8 @@ fn run() {
             .values()
             .filter_map(|watched| watched.stalls.threshold());
         let Some(interval) = thresholds.min().map(|shortest| shortest / LOOKS) else {
-            park(&loops);
+            park(CHANGE, &loops);
+            last_look = Instant::now();
             continue;
         };
         let now = Instant::now();
@@ -206,7 +218,7 @@ fn run() {
         };
         if idle_looks >= IDLE_LOOKS {
             idle_looks = 0;
-            park(&loops);
+            park(LOOP, &loops);
             last_look = Instant::now();
         } else {
             thread::park_timeout(interval);
@@ -214,16 +226,16 @@ fn run() {
     }
 }
 
-/// Waits until one of the loops wakes, or there is another one.
-fn park(loops: &BTreeMap<u64, Arc<Watched>>) {
-    PARKED.store(true, Ordering::SeqCst);
-    let known = lock().loops.len() == loops.len();
+/// Waits for `what`, if these are the loops that there are, and none of them needs to be watched.
+fn park(what: u8, loops: &BTreeMap<u64, Arc<Watched>>) {
+    PARKED.store(what, Ordering::SeqCst);
+    let known = lock().loops.keys().eq(loops.keys());
     let is_unwatched =
         |watched: &Arc<Watched>| watched.stalls.threshold().is_none() || watched.remote.is_asleep();
     if !known || !loops.values().all(is_unwatched) {
-        PARKED.store(false, Ordering::SeqCst);
+        PARKED.store(NOTHING, Ordering::SeqCst);
     }
-    while PARKED.load(Ordering::SeqCst) {
+    while PARKED.load(Ordering::SeqCst) != NOTHING {
         thread::park();
     }
 }
