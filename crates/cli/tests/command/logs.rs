@@ -177,3 +177,24 @@ fn a_log_file_that_cannot_be_opened_is_1_with_its_name() {
         "{line}"
     );
 }
+
+#[test]
+fn a_log_file_on_a_full_disk_is_said_once_and_the_site_is_served_on() {
+    if !fs::exists("/dev/full").unwrap() {
+        return;
+    }
+    let site = site();
+    let path = inside(&site, "stderr.txt");
+    let args = ["--log-file", "/dev/full", "--log-level", "trace"];
+    let running = Running::serve_with_stderr(&site, &args, fs::File::create(&path).unwrap());
+    for _ in 0..3 {
+        assert_eq!(running.get("/", &[]).status, 200);
+    }
+    running.stop();
+    let text = fs::read_to_string(path).unwrap();
+    assert_eq!(text.lines().count(), 1, "{text}");
+    assert!(
+        text.contains("cannot write the log /dev/full: No space left"),
+        "{text}"
+    );
+}

@@ -53,10 +53,21 @@ impl Running {
 
     /// Serves `folder`, and waits for as many listeners.
     pub(crate) fn serve_at(folder: &TempDir, listeners: usize, args: &[&str]) -> Self {
+        Self::start(folder, listeners, args, Stdio::inherit())
+    }
+
+    /// As [`serve`](Self::serve), with standard error in a file.
+    pub(crate) fn serve_with_stderr(folder: &TempDir, args: &[&str], stderr: fs::File) -> Self {
+        let listen = ["--listen", "tcp:0:interface=127.0.0.1"];
+        Self::start(folder, 1, &[&listen, args].concat(), stderr.into())
+    }
+
+    fn start(folder: &TempDir, listeners: usize, args: &[&str], stderr: Stdio) -> Self {
         let path = folder.path().to_str().unwrap();
         let mut child = command([&["web", "--path", path], args].concat())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
+            .stderr(stderr)
             .spawn()
             .unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
