@@ -5,7 +5,6 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 use std::thread;
 
 use ropewalk_service::logging::{self, Log, Logging, LoggingError, Rotation};
@@ -20,7 +19,7 @@ use crate::exit::Stop;
 const ROTATION: Rotation = Rotation::by_size(64 << 20).keep(5);
 
 /// Starts both logs. The program's log is written as long as what this returns is kept.
-pub(crate) fn start(args: &LoggingArgs, access_log: &AccessLog) -> Result<Arc<Log>, Stop> {
+pub(crate) fn start(args: &LoggingArgs, access_log: &AccessLog) -> Result<Log, Stop> {
     let log = configure(args, access_log)?.start().map_err(|error| {
         let hint = match error {
             LoggingError::Open { .. } => "; give another file with --log-file",
@@ -28,9 +27,8 @@ pub(crate) fn start(args: &LoggingArgs, access_log: &AccessLog) -> Result<Arc<Lo
         };
         Stop::Failed(format!("{error}{hint}"))
     })?;
-    let log = Arc::new(log);
     if let Some(path) = &args.log_file {
-        reopen_on_hangup(&log, path)
+        on_hangup(path, log.reopener())
             .map_err(|error| Stop::Failed(format!("cannot watch for SIGHUP: {error}")))?;
     }
     Ok(log)
@@ -55,14 +53,13 @@ fn configure(args: &LoggingArgs, access_log: &AccessLog) -> Result<Logging, Stop
 }
 
 /// SIGHUP opens the log file again, for the rest of the process.
-fn reopen_on_hangup(log: &Arc<Log>, path: &Path) -> io::Result<()> {
+fn on_hangup(path: &Path, reopen: impl Fn() + Send + 'static) -> io::Result<()> {
     let mut signals = Signals::new([SIGHUP])?;
-    let (log, path) = (Arc::downgrade(log), path.to_owned());
+    let path = path.to_owned();
     let wait = move || {
         for _ in signals.forever() {
-            let Some(log) = log.upgrade() else { return };
             tracing::info!(path = %path.display(), "opening the log again");
-            log.reopen();
+            reopen();
         }
     };
     let thread = thread::Builder::new().name("hangup".to_owned());

@@ -101,11 +101,27 @@ impl Log {
     /// Opens the log file again by its name, behind all that was logged so far: for when another
     /// program has put it aside.
     pub fn reopen(&self) {
-        let mut state = self.shared.lock();
-        let after = state.batch.ends.len();
-        state.batch.reopen_after.get_or_insert(after);
-        drop(state);
-        self.shared.work.notify_one();
+        self.shared.reopen();
+    }
+
+    /// What does the same, for a thread of its own: one that waits for SIGHUP, say. It does nothing
+    /// when the log was dropped.
+    ///
+    /// ```no_run
+    /// use ropewalk_service::logging::{Logging, Rotation};
+    ///
+    /// let log = Logging::new().file("server.log", Rotation::never()).start()?;
+    /// let reopen = log.reopener();
+    /// std::thread::spawn(move || reopen());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn reopener(&self) -> impl Fn() + Send + Sync + use<> {
+        let shared = Arc::downgrade(&self.shared);
+        move || {
+            if let Some(shared) = shared.upgrade() {
+                shared.reopen();
+            }
+        }
     }
 
     /// Waits until all that was logged so far is written, or lost. `false` if that is not so after
@@ -146,6 +162,14 @@ impl fmt::Debug for Log {
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn reopen(&self) {
+        let mut state = self.lock();
+        let after = state.batch.ends.len();
+        state.batch.reopen_after.get_or_insert(after);
+        drop(state);
+        self.work.notify_one();
     }
 
     fn push(&self, line: &[u8]) {
