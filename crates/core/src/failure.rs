@@ -143,7 +143,7 @@ impl Failure {
         }
     }
 
-    fn source_error(&self) -> Option<&(dyn Error + 'static)> {
+    pub(crate) fn source_error(&self) -> Option<&(dyn Error + 'static)> {
         match &self.inner.cause {
             Cause::Error(error) => Some(&**error),
             Cause::Message(_) => None,

@@ -15,6 +15,7 @@ mod output;
 mod protocol;
 mod reactor;
 mod reason;
+mod stream;
 mod task;
 pub mod testing;
 pub mod timer;
@@ -34,6 +35,7 @@ pub use reason::{
     ConnectError, ConnectionAborted, ConnectionDone, ConnectionLost, ListenError, Panicked,
     TimedOut, WriteBufferFull, WriteStalled,
 };
+pub use stream::{ConnectionStream, StreamError, StreamFactory, StreamReader, StreamWriter};
 pub use task::{Task, Tasks};
 pub use timer::DelayedCall;
 pub use transport::{Connection, SocketOption, Transport};

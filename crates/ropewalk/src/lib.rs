@@ -23,13 +23,15 @@
 //! }
 //! ```
 //!
-//! This crate re-exports the others; each part is a feature, all on by default:
+//! This crate re-exports the others; each part is a feature, all on by default but the last two:
 //!
 //! | feature | crate | what it gives |
 //! |---|---|---|
 //! | (always) | `ropewalk_core` | [`Protocol`], [`Transport`], [`Factory`], [`Deferred`], [`Failure`], [`endpoint`], [`testing`] |
 //! | `reactor` | `ropewalk_reactor` | [`Reactor`], [`Workers`], [`driver`] |
 //! | `web` | `ropewalk_web` | [`web`]: `Site`, `FileService` |
+//! | `futures-io` | `ropewalk_core` | `AsyncRead`, `AsyncBufRead`, `AsyncWrite` of `futures-io` on [`ConnectionStream`] |
+//! | `tokio-io` | `ropewalk_core` | those of `tokio::io`; no runtime comes with them |
 #![forbid(unsafe_code)]
 
 pub use ropewalk_core::*;
