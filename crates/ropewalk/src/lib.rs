@@ -30,6 +30,7 @@
 //! | (always) | `ropewalk_core` | [`Protocol`], [`Transport`], [`Factory`], [`Deferred`], [`Failure`], [`endpoint`], [`testing`] |
 //! | `reactor` | `ropewalk_reactor` | [`Reactor`], [`Workers`], [`driver`] |
 //! | `web` | `ropewalk_web` | [`web`]: `Site`, `FileService` |
+//! | `wire` | `ropewalk_wire` | [`wire`]: `Echo`, `Discard`, `Chargen`, `Daytime`, `Time`, `Qotd`, `Forward` |
 //! | `futures-io` | `ropewalk_core` | `AsyncRead`, `AsyncBufRead`, `AsyncWrite` of `futures-io` on [`ConnectionStream`] |
 //! | `tokio-io` | `ropewalk_core` | those of `tokio::io`; no runtime comes with them |
 #![forbid(unsafe_code)]
@@ -42,6 +43,12 @@ pub use ropewalk_reactor::*;
 #[cfg(feature = "web")]
 pub mod web {
     pub use ropewalk_web::*;
+}
+
+/// The small servers, and the port forwarder.
+#[cfg(feature = "wire")]
+pub mod wire {
+    pub use ropewalk_wire::*;
 }
 
 /// The programs in the README compile.
