@@ -4,9 +4,9 @@
 //! Whichever end is slow holds the other one back, a side that is closed is closed on the other
 //! end when all before it is sent, and an end that breaks breaks the other.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ropewalk_core::endpoint::ClientEndpoint;
 use ropewalk_core::{
@@ -23,10 +23,15 @@ const QUIET: Duration = Duration::from_secs(1);
 /// How long an end may take nothing of what is there for it: people who stop a pager come back.
 const STALL: Duration = Duration::from_secs(600);
 
+/// When a connection has come back here, for so long no other one is forwarded: those that it has
+/// made by then are not to make others.
+const LOOP_REST: Duration = Duration::from_secs(1);
+
 /// Joins each connection to one of its own to `to`.
 ///
 /// Nothing is read before that one is up; when it cannot be made, within the time that the endpoint
-/// gives it, the connection is closed, and a warning logged. In a shutdown, connections that move
+/// gives it, the connection is closed, and a warning logged; so it is when the other place is the
+/// one that it came to. In a shutdown, connections that move
 /// bytes go on; one that has been quiet for a second is closed.
 ///
 /// ```
@@ -56,6 +61,8 @@ pub struct Forward {
     to: ClientEndpoint,
     idle: Option<Duration>,
     limits: ConnectionLimits,
+    /// When a connection was last found to come back here.
+    came_back: Rc<Cell<Option<Instant>>>,
 }
 
 impl Forward {
@@ -69,6 +76,7 @@ impl Forward {
                 write_stall: STALL,
                 ..ConnectionLimits::default()
             },
+            came_back: Rc::default(),
         }
     }
 
@@ -156,6 +164,10 @@ impl End {
     }
 
     fn connect(&mut self, transport: &mut Transport) {
+        let came_back = self.link.forward.came_back.get();
+        if came_back.is_some_and(|then| transport.now() < then + LOOP_REST) {
+            return transport.lose_connection();
+        }
         // What the peer sends meanwhile waits in the network.
         transport.pause_producing();
         let accepted = transport.connection();
@@ -177,8 +189,17 @@ impl End {
     }
 
     fn join(&self, transport: &mut Transport) {
+        let accepted = self.other();
+        if accepted.act(|accepted| *accepted.host() == transport.peer()) == Some(true) {
+            // Each connection would make another one, until no descriptor is left.
+            let to = &self.link.forward.to;
+            tracing::warn!(%to, "a connection was not forwarded: it would come back here");
+            self.link.forward.came_back.set(Some(transport.now()));
+            accepted.lose_connection();
+            return transport.lose_connection();
+        }
         self.link.made.replace(transport.connection());
-        let joined = self.other().act(|accepted| {
+        let joined = accepted.act(|accepted| {
             accepted.set_timeout(self.link.forward.idle);
             accepted.resume_producing();
         });

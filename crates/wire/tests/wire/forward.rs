@@ -177,6 +177,19 @@ fn nobody_there_closes_the_accepted_end() {
 }
 
 #[test]
+fn a_forwarder_to_itself_goes_round_once() {
+    let reactor = MemoryReactor::new();
+    let itself = Forward::new(format!("tcp:example.com:{FRONT}").parse().unwrap());
+    let front = format!("tcp:{FRONT}").parse().unwrap();
+    reactor.listen(&front, Rc::new(itself)).unwrap();
+    let (client, seen) = connect(&reactor, FRONT);
+    assert!(seen.closed.get());
+    client.lose_connection();
+    reactor.run();
+    assert_eq!(reactor.connections(), 0);
+}
+
+#[test]
 fn a_client_that_goes_before_the_connection_is_made_leaves_nothing_behind() {
     let reactor = MemoryReactor::new();
     let factory = move |_: &Address| Peer(Seen::default());
