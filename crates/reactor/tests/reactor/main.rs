@@ -13,6 +13,7 @@ mod listen;
 mod panics;
 mod pressure;
 mod shutdown;
+mod streams;
 mod stress;
 mod support;
 mod unix;
