@@ -68,6 +68,24 @@ fn shutdown_is_the_end_of_writing_alone() {
 }
 
 #[test]
+fn shutdown_waits_until_all_is_handed_over() {
+    let reactor = MemoryReactor::new();
+    reactor.set_window(10);
+    let (pair, mut stream) = on(reactor);
+    pair.client().pause_producing();
+    let shutting = start(pair.reactor(), async move {
+        stream.write_all(b"fifteen letters").await.unwrap();
+        stream.shutdown().await.unwrap();
+        stream
+    });
+    assert!(shutting.is_pending());
+    pair.client().resume_producing();
+    pair.run();
+    assert!(!shutting.is_pending());
+    assert_eq!(got(&pair), b"fifteen letters");
+}
+
+#[test]
 fn a_reset_is_an_error_and_no_end() {
     let (pair, stream) = stream();
     pair.client().write(b"half of a mess");
