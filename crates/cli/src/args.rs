@@ -79,15 +79,11 @@ pub(crate) enum LogFormat {
     Json,
 }
 
+// What has arguments of its own says there what it does: a comment here would hide the rest of it.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Serve a folder over HTTP
     Web(WebArgs),
-
-    /// Serve one of the smallest protocols there are: echo, discard, time, …
     Wire(WireArgs),
-
-    /// Pass connections on to another place
     Forward(ForwardArgs),
 
     /// Print the completions for a shell
@@ -157,7 +153,7 @@ pub(crate) struct WebArgs {
     pub(crate) access_log: AccessLog,
 }
 
-/// Serve one of the smallest protocols there are
+/// Serve one of the smallest protocols there are: echo, discard, time, …
 ///
 /// They are for trying out networks and programs. None of them asks who it talks to, so let them
 /// listen where only those come who should. SIGTERM or Ctrl-C stops accepting, sends what is

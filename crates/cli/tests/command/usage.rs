@@ -10,6 +10,12 @@ fn help_and_version_are_on_standard_output_with_0() {
         (&["--help"][..], "Examples:"),
         (&["web", "--help"], "--access-log <FILE|-|off>"),
         (&["web", "-h"], "tcp:PORT[:interface=ADDRESS]"),
+        (&["web", "--help"], "nothing outside the folder"),
+        (
+            &["forward", "--help"],
+            "Whichever end is slow holds the other back",
+        ),
+        (&["wire", "--help"], "None of them asks who it talks to"),
         (&["wire", "--help"], "RFC 862: send back what comes"),
         (&["wire", "-h"], "tcp:PORT[:interface=ADDRESS]"),
         (&["forward", "--help"], "tcp:HOST:PORT[:timeout=30s]"),
