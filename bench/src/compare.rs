@@ -54,9 +54,8 @@ impl Bench<'_> {
         // The reference comes first.
         let reference = |server: &&Server| server.name != work.reference;
         let mut servers: Vec<&Server> = self
-            .servers(work.app, work.reference)
+            .servers(work.suite, work.app, work.reference)
             .filter(|server| workers == 1 || server.scales)
-            .filter(|server| work.suite != "growth" || GROWING.contains(&server.name))
             .collect();
         servers.sort_by_key(reference);
         for server in servers {
@@ -116,15 +115,17 @@ impl Bench<'_> {
         })
     }
 
-    /// The servers that have `app` and are wanted.
+    /// The servers that have `app`, belong to `suite` and are wanted.
     pub fn servers<'a>(
         &'a self,
+        suite: &'a str,
         app: &'a str,
         reference: &'a str,
     ) -> impl Iterator<Item = &'static Server> + 'a {
         SERVERS.iter().filter(move |server| {
             let wanted = self.only.is_empty() || self.only.iter().any(|name| name == server.name);
-            server.has(app) && (wanted || server.name == reference)
+            let belongs = suite != "growth" || GROWING.contains(&server.name);
+            server.has(app) && belongs && (wanted || server.name == reference)
         })
     }
 

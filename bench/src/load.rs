@@ -25,6 +25,9 @@ pub enum Load {
     Churn(usize),
     /// Whole files, on so many connections.
     Download(usize, &'static str),
+    /// GETs of a short answer, one at a time on each of so many connections, which all stand before
+    /// the time begins. (`wrk` counts from the first connect.)
+    Crowd(usize),
 }
 
 /// The figures of a burst.
@@ -152,6 +155,9 @@ impl Load {
             }
             Self::Download(connections, path) => {
                 format!("download --connections {connections} --path {path} --discard")
+            }
+            Self::Crowd(connections) => {
+                format!("download --connections {connections} --path / --copy")
             }
             Self::Requests(..) => String::new(),
         };

@@ -167,8 +167,11 @@ fn measure(
     let one =
         Cores::share(1).ok_or("this needs two cores: one for the server, one for the load")?;
     let mut tables = Vec::new();
-    for workers in [1, 2] {
+    for workers in [1, 2, 4] {
         let Some(cores) = Cores::share(workers) else {
+            if workers > 2 {
+                break;
+            }
             missing.push(format!(
                 "{workers} cores for the servers: that leaves none for the load"
             ));
@@ -184,13 +187,18 @@ fn measure(
             }
         }
     }
+    // A few descriptors are for other things.
+    let most = usize::try_from(descriptors.saturating_sub(500))?.min(18_000);
     if wanted("memory") {
-        // A few descriptors are for other things.
-        let most = usize::try_from(descriptors.saturating_sub(500))?.min(18_000);
         for connections in [2000, most] {
             for http in [false, true] {
-                tables.push(bench.memory(connections, http, &one));
+                tables.push(bench.memory("memory", connections, http, &one));
             }
+        }
+    }
+    if wanted("growth") {
+        for connections in [512, 4096, most] {
+            tables.push(bench.memory("growth", connections, true, &one));
         }
     }
     if wanted("counts") {
@@ -268,7 +276,11 @@ fn write_tables(report: &Report, file: &Path) -> Result<(), Box<dyn Error>> {
     let bars: Vec<&Table> = alone()
         .filter(|table| PLOTTED.contains(&(table.suite.as_str(), table.work.as_str())))
         .collect();
-    let growth: Vec<&Table> = alone().filter(|table| table.suite == "growth").collect();
+    let growth: Vec<&Table> = report
+        .tables
+        .iter()
+        .filter(|table| table.suite == "growth")
+        .collect();
     if !bars.is_empty() {
         plot::bars(&bars, &file.with_extension("svg"))?;
     }

@@ -1,11 +1,12 @@
-//! Plots: each server's ratio to the reference as bars, a panel for each work; and how the rate
-//! holds as connections become many, as lines.
+//! Plots: each server's ratio to the reference as bars, a panel for each work; and how rate and
+//! memory grow with connections and cores, as lines.
 
 use std::path::Path;
 
 use plotters::prelude::*;
 
 use crate::report::{Row, Table, readable};
+use crate::still::BYTES_EACH;
 
 const WIDTH: u32 = 900;
 const BAR: u32 = 22;
@@ -75,43 +76,106 @@ where
     Ok(())
 }
 
-/// Draws the rates of the suite `growth`, a line for each server, into a new file.
+/// Draws the suite `growth` into a new file: what becomes of rate and memory as connections become
+/// many and, if there is more than one count of them, of the rate as cores do.
 pub fn growth(tables: &[&Table], path: &Path) -> Result<(), Box<dyn std::error::Error>> {
-    let points = |server: &str| -> Vec<(f64, f64)> {
-        let point = |table: &&Table| {
-            let digits: String = table.work.chars().filter(char::is_ascii_digit).collect();
-            let row = table.rows.iter().find(|row| row.server == server)?;
-            let rate = row.series.figure().filter(|rate| *rate > 0.0)?;
-            Some((digits.parse().ok()?, rate))
-        };
-        tables.iter().filter_map(point).collect()
+    let of_memory = |table: &Table| table.unit == BYTES_EACH;
+    let rates = |cores| {
+        let with = tables.iter().filter(move |table| table.cores == cores);
+        with.filter(|table| !of_memory(table)).copied()
     };
-    let lines = [("ropewalk", OURS), ("hyper", OTHERS), ("nginx", REFERENCE)];
-    let all: Vec<(f64, f64)> = lines
+    let one: Vec<Point> = rates(1).flat_map(|table| points(table, |n| n)).collect();
+    let memory: Vec<Point> = tables
         .iter()
-        .flat_map(|(server, _)| points(server))
+        .filter(|table| of_memory(table))
+        .flat_map(|table| points(table, |n| n * connections(table) / 1024.0))
         .collect();
-    let most = all.iter().map(|(_, rate)| *rate).fold(1.0, f64::max);
-    let last = all
-        .iter()
-        .map(|(connections, _)| *connections)
-        .fold(2.0, f64::max);
-    let root = SVGBackend::new(path, (WIDTH, 420)).into_drawing_area();
+    let most = one.iter().map(|point| point.x).fold(1.0, f64::max);
+    let by_cores: Vec<Point> = [1, 2, 4]
+        .into_iter()
+        .flat_map(|cores| rates(cores).map(move |table| (cores, table)))
+        .filter(|(_, table)| connections(table) == 64.0)
+        .flat_map(|(cores, table)| {
+            let at_cores = move |point: Point| Point {
+                x: cores as f64,
+                ..point
+            };
+            points(table, |n| n).into_iter().map(at_cores)
+        })
+        .collect();
+    let several = by_cores.iter().any(|point| point.x > 1.0);
+    let root = SVGBackend::new(path, (WIDTH, if several { 1260 } else { 840 })).into_drawing_area();
     root.fill(&WHITE)?;
-    let mut chart = ChartBuilder::on(&root)
+    let panels = root.split_evenly((if several { 3 } else { 2 }, 1));
+    lines(&panels[0], "requests a second", "connections", &one, most)?;
+    lines(
+        &panels[1],
+        "KiB of idle connections",
+        "connections",
+        &memory,
+        most,
+    )?;
+    if let Some(panel) = panels.get(2) {
+        lines(panel, "requests a second", "cores", &by_cores, 4.0)?;
+    }
+    root.present()?;
+    Ok(())
+}
+
+/// What a server reached.
+struct Point {
+    server: String,
+    x: f64,
+    y: f64,
+}
+
+/// The number of connections that is in the name of a work of the suite `growth`.
+fn connections(table: &Table) -> f64 {
+    let digits: String = table.work.chars().filter(char::is_ascii_digit).collect();
+    digits.parse().unwrap_or_default()
+}
+
+fn points(table: &Table, figure: impl Fn(f64) -> f64) -> Vec<Point> {
+    let point = |row: &Row| {
+        let y = row.series.figure().filter(|y| *y > 0.0)?;
+        Some(Point {
+            server: row.server.clone(),
+            x: connections(table),
+            y: figure(y),
+        })
+    };
+    table.rows.iter().filter_map(point).collect()
+}
+
+/// A line for each server, with the first axis logarithmic.
+fn lines<B>(
+    panel: &DrawingArea<B, plotters::coord::Shift>,
+    what: &str,
+    by: &str,
+    points: &[Point],
+    last: f64,
+) -> Result<(), Box<dyn std::error::Error>>
+where
+    B: DrawingBackend,
+    B::ErrorType: 'static,
+{
+    let highest = points.iter().map(|point| point.y).fold(1.0, f64::max);
+    let mut chart = ChartBuilder::on(panel)
         .margin(20)
-        .caption("requests a second by connections", ("sans-serif", 18))
+        .caption(format!("{what} by {by}"), ("sans-serif", 18))
         .x_label_area_size(40)
         .y_label_area_size(70)
-        .build_cartesian_2d((1.0..last).log_scale(), 0.0..most * 1.1)?;
+        .build_cartesian_2d((1.0..last.max(2.0)).log_scale(), 0.0..highest * 1.1)?;
     chart
         .configure_mesh()
-        .x_desc("connections")
-        .y_label_formatter(&|rate| readable(*rate))
+        .x_desc(by)
+        .y_label_formatter(&|y| readable(*y))
         .draw()?;
-    for (server, color) in lines {
+    for (server, color) in [("ropewalk", OURS), ("hyper", OTHERS), ("nginx", REFERENCE)] {
+        let of_server = points.iter().filter(|point| point.server == server);
+        let line = of_server.map(|point| (point.x, point.y));
         chart
-            .draw_series(LineSeries::new(points(server), color.stroke_width(3)))?
+            .draw_series(LineSeries::new(line, color.stroke_width(3)))?
             .label(server)
             .legend(move |(x, y)| Rectangle::new([(x, y - 4), (x + 14, y + 4)], color.filled()));
     }
@@ -121,6 +185,5 @@ pub fn growth(tables: &[&Table], path: &Path) -> Result<(), Box<dyn std::error::
         .border_style(border)
         .background_style(background)
         .draw()?;
-    root.present()?;
     Ok(())
 }

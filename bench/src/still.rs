@@ -24,6 +24,9 @@ const LONG: usize = 2500;
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n\r\n";
 const ANSWER_ENDS: &[u8] = b"Hello, World!";
 
+/// The unit of what an idle connection takes.
+pub const BYTES_EACH: &str = "bytes each";
+
 fn table(suite: &str, work: &str, unit: &str, reference: &str, cells: Cells) -> Table {
     let of = |name: &str| cells.figures.iter().find(|(server, _)| server == name);
     let reference_figure = of(reference).and_then(|(_, figures)| median(figures));
@@ -60,19 +63,19 @@ impl Cells {
 
 impl Bench<'_> {
     /// Bytes for each of `connections` idle connections, bare or of HTTP.
-    pub fn memory(&self, connections: usize, http: bool, cores: &Cores) -> Table {
+    pub fn memory(&self, suite: &str, connections: usize, http: bool, cores: &Cores) -> Table {
         let (app, reference, name) = match http {
             true => ("hello", "nginx", "HTTP keep-alive"),
             false => ("echo", "c-epoll", "bare TCP"),
         };
         let mut cells = Cells::default();
-        for server in self.servers(app, reference) {
+        for server in self.servers(suite, app, reference) {
             eprint!("memory, {name}: {}        \r", server.name);
             let bytes = self.idle_bytes(server, app, connections, http, cores);
             cells.add(server.name, bytes.map(|bytes| vec![bytes]));
         }
         let work = format!("{connections} idle connections, {name}");
-        table("memory", &work, "bytes each", reference, cells)
+        table(suite, &work, BYTES_EACH, reference, cells)
     }
 
     fn idle_bytes(
@@ -135,7 +138,7 @@ impl Bench<'_> {
     /// From exec to the first answer, in milliseconds.
     pub fn start_time(&self, cores: &Cores) -> Table {
         let mut cells = Cells::default();
-        for server in self.servers("hello", "nginx") {
+        for server in self.servers("start", "hello", "nginx") {
             let pin = ["taskset", "-c", &cores.server];
             let times = (0..5).map(|_| {
                 let began = Instant::now();
@@ -162,7 +165,7 @@ impl Bench<'_> {
             self.difference(server, app, &["strace", "-c", "-f", "-o"], calls_in_summary)
         };
         let mut cells = Cells::default();
-        for server in self.servers(app, reference) {
+        for server in self.servers("counts", app, reference) {
             eprint!("system calls, {app}: {}        \r", server.name);
             cells.add(server.name, count(server).map(|calls| vec![calls]));
         }
@@ -178,7 +181,7 @@ impl Bench<'_> {
         ];
         let tool = ["valgrind", "--tool=callgrind", "--callgrind-out-file"];
         let mut cells = Cells::default();
-        let servers = self.servers(app, reference);
+        let servers = self.servers("counts", app, reference);
         for server in servers.filter(|server| counted.contains(&server.name)) {
             eprint!("instructions, {app}: {}        \r", server.name);
             let count = self.difference(server, app, &tool, instructions_in_profile);

@@ -132,13 +132,12 @@ pub const WORKS: &[Work] = &[
     growth("64 connections", 64),
     growth("512 connections", 512),
     growth("4,096 connections", 4096),
-    growth("8,192 connections", 8192),
+    growth("18,000 connections", 18_000),
 ];
 
 /// How the rate holds as connections become many, for a few servers.
 const fn growth(name: &'static str, connections: usize) -> Work {
-    let load = Load::Requests(connections, 1, "/");
-    work("growth", name, "hello", "nginx", load)
+    work("growth", name, "hello", "nginx", Load::Crowd(connections))
 }
 
 /// The servers of the suite `growth`: all of them would take too long.

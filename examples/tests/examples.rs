@@ -1,13 +1,14 @@
 //! Each example is run, and does what it says over a real socket.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 /// An example that runs until this is dropped.
 struct Running {
     child: Child,
+    output: BufReader<ChildStdout>,
     address: String,
 }
 
@@ -26,11 +27,22 @@ impl Running {
             .strip_prefix("listening on ")
             .unwrap()
             .to_owned();
-        Self { child, address }
+        Self {
+            child,
+            output,
+            address,
+        }
     }
 
     fn connect(&self) -> TcpStream {
         TcpStream::connect(&self.address).unwrap()
+    }
+
+    /// The next line that it prints.
+    fn printed(&mut self) -> String {
+        let mut line = String::new();
+        self.output.read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
     }
 }
 
@@ -69,4 +81,60 @@ fn hello_answers_a_request() {
     peer.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
     assert!(answer.ends_with("\r\n\r\nHello, World!"), "{answer}");
+}
+
+#[test]
+fn lines_sends_back_each_line_that_is_whole() {
+    let mut lines = Running::start("lines");
+    let mut peer = lines.connect();
+    peer.write_all(b"hello\r\nwor").unwrap();
+    let mut answers = BufReader::new(peer.try_clone().unwrap());
+    assert_eq!(read_line(&mut answers), "hello\r\n");
+    peer.write_all(b"ld\r\nunfinished").unwrap();
+    assert_eq!(read_line(&mut answers), "world\r\n");
+    peer.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(read_line(&mut answers), "");
+    assert!(lines.printed().starts_with("client connected: 127.0.0.1:"));
+    assert_eq!(lines.printed(), "received: hello");
+    assert_eq!(lines.printed(), "received: world");
+}
+
+#[test]
+fn key_value_confirms_pairs_and_reports_what_is_none() {
+    let mut key_value = Running::start("key_value");
+    let mut peer = key_value.connect();
+    let mut answers = BufReader::new(peer.try_clone().unwrap());
+    peer.write_all("name:Ann\n城市:巴黎\r\n".as_bytes())
+        .unwrap();
+    assert_eq!(read_line(&mut answers), "确认:name = Ann\r\n");
+    assert_eq!(read_line(&mut answers), "确认:城市 = 巴黎\r\n");
+    for bad in [&b"no pair\n"[..], b"a:b:c\n", b"\xff:\xff\n"] {
+        peer.write_all(bad).unwrap();
+        assert_eq!(read_line(&mut answers), "格式不正确,应为 key:value\r\n");
+    }
+    // It is still there for what is right.
+    peer.write_all(b"k:v\n").unwrap();
+    assert_eq!(read_line(&mut answers), "确认:k = v\r\n");
+    drop((peer, answers));
+    let printed: Vec<String> = (0..8).map(|_| key_value.printed()).collect();
+    let bad = "接收到的数据格式不正确";
+    assert_eq!(
+        printed,
+        [
+            "客户端已连接",
+            "接收到键值对:name = Ann",
+            "接收到键值对:城市 = 巴黎",
+            bad,
+            bad,
+            bad,
+            "接收到键值对:k = v",
+            "客户端已断开连接",
+        ]
+    );
+}
+
+fn read_line(answers: &mut BufReader<TcpStream>) -> String {
+    let mut line = String::new();
+    answers.read_line(&mut line).unwrap();
+    line
 }

@@ -66,10 +66,11 @@ struct Lines {
 
 impl Protocol for Lines {
     fn data_received(&mut self, transport: &mut Transport, data: &[u8]) {
-        for line in data.split_inclusive(|byte| *byte == b'\n') {
-            if !line.ends_with(b"\n") {
-                self.begun.extend_from_slice(line);
-            } else if self.begun.is_empty() {
+        let mut rest = data;
+        while let Some(end) = memchr::memchr(b'\n', rest) {
+            let (line, behind) = rest.split_at(end + 1);
+            rest = behind;
+            if self.begun.is_empty() {
                 transport.write(line);
             } else {
                 self.begun.extend_from_slice(line);
@@ -77,6 +78,7 @@ impl Protocol for Lines {
                 self.begun.clear();
             }
         }
+        self.begun.extend_from_slice(rest);
     }
 }
 

@@ -10,27 +10,32 @@
 //!   connected, received, read_closed, failed,      ┌─────────┐   next_step() → Send, ShutdownWrite,
 //!   writable, deadline_passed, drain, end     ───▶ │ Channel │ ───▶       SetOption, Close, Abort, Wait
 //!                                                  └─────────┘   wants_read(), deadline()
-//!                                        protocol ◀─┘     └─▶ layers
+//!                                        protocol ◀─┘     └─▶ layers, policies
 //! ```
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
+use std::time::Instant;
 
 use crate::context::{ConnectionId, LoopContext};
 use crate::layer::{Layer, Risen, Stack};
 use crate::output::OutputQueue;
+use crate::policy::{Policies, Policy};
 use crate::transport::{
     BLOCKED, CLOSING, CONNECTED, ENDED, FINISHED, FLUSH_AWAITED, HELD, HOLDING, MADE, READ_CLOSED,
     READ_PAUSED, RESET, Request, Shared, TOUCHED, WRITE_CLOSED, WRITE_CLOSING, WRITE_PAUSED,
 };
 use crate::{
-    Address, Connection, ConnectionDone, ConnectionLimits, ConnectionLost, Failure, Panicked,
-    Protocol, SocketOption, TimedOut, Transport, WriteBufferFull, WriteStalled,
+    Address, Connection, ConnectionDone, ConnectionLimits, ConnectionLost, Deadline,
+    DeadlinePassed, Failure, Panicked, Protocol, SocketOption, TimedOut, Transport,
+    WriteBufferFull, WriteStalled,
 };
 
 /// So many calls and resumptions are served before other connections get their turn.
 const CALLS_IN_A_ROW: u32 = 64;
+
+const DRAINED: &str = "a callback of Connection::drained";
 
 /// What the loop is to do next with a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +67,19 @@ pub enum SendStatus {
 pub struct Channel {
     transport: Transport,
     protocol: Box<dyn Protocol>,
-    stack: Option<Box<Stack>>,
+    around: Option<Box<Around>>,
+}
+
+/// What stands around a protocol, on connections that have any of it.
+#[derive(Default)]
+struct Around {
+    /// Has no slots where there are only policies.
+    stack: Stack,
+    policies: Policies,
+    /// By when the layers must be ready, in nanoseconds of the context. `None` when they are.
+    handshake: Option<u64>,
+    /// The policies let nothing go at present.
+    throttled: bool,
 }
 
 impl Channel {
@@ -78,20 +95,29 @@ impl Channel {
         peer: Address,
         host: Rc<Address>,
     ) -> Self {
-        let stack = (!layers.is_empty()).then(|| {
-            let mut stack = Box::new(Stack::default());
+        let around = (!layers.is_empty()).then(|| {
+            let mut around = Box::new(Around::default());
             for layer in layers {
-                stack.push(layer, None);
+                around.stack.push(layer, None);
             }
-            stack
+            around
         });
         Self {
             transport: Transport {
                 shared: Rc::new(Shared::new(context, id, limits, peer, host)),
             },
             protocol,
-            stack,
+            around,
         }
+    }
+
+    /// Holds it to `policies`, for its whole life.
+    #[must_use]
+    pub fn with_policies(mut self, policies: Vec<Box<dyn Policy>>) -> Self {
+        if !policies.is_empty() {
+            self.around.get_or_insert_default().policies = Policies::new(policies);
+        }
+        self
     }
 
     /// Its name within the loop.
@@ -121,6 +147,7 @@ impl Channel {
     pub fn connected(&mut self) {
         self.hold();
         self.shared().set(CONNECTED);
+        self.tell_policies("Policy::connected", |policy, now| policy.connected(now));
         self.rise(&[], false);
         self.start_protocol();
     }
@@ -128,7 +155,13 @@ impl Channel {
     /// The peer has sent `data`.
     pub fn received(&mut self, data: &[u8]) {
         self.hold();
-        if self.stack.is_none() {
+        if self.around.is_some() {
+            let count = data.len() as u64;
+            self.tell_policies("Policy::received", |policy, now| {
+                policy.received(count, now);
+            });
+        }
+        if !self.has_layers() {
             self.give(data);
         } else if !self.shared().is(CLOSING) || self.layers_hold() {
             self.rise(data, false);
@@ -138,7 +171,7 @@ impl Channel {
     /// The peer will send no more.
     pub fn read_closed(&mut self) {
         self.hold();
-        if self.stack.is_some() {
+        if self.has_layers() {
             self.rise(&[], true);
         } else {
             self.tell_read_closed();
@@ -172,7 +205,11 @@ impl Channel {
             let after = self.shared().limits.write_stall;
             return self.shared().end(WriteStalled { after }.into(), true);
         }
-        if let Some(stack) = &mut self.stack {
+        if let Err(failure) = self.deadlines_around(now) {
+            let reset = self.shared().unsent() > 0;
+            return self.shared().end(failure, reset);
+        }
+        if let Some(stack) = layers_mut(&mut self.around) {
             let risen = stack.deadline_passed(self.transport.now());
             self.risen(risen);
         }
@@ -218,10 +255,14 @@ impl Channel {
             if self.shared().is(ENDED) {
                 return self.last_step();
             }
-            if !self.shared().is(BLOCKED) && self.wire_len() > 0 {
+            if self.may_send() {
                 return Step::Send;
             }
             let unsent = self.shared().unsent();
+            if (closing || served < CALLS_IN_A_ROW) && self.tell_drained(unsent) {
+                served += 1;
+                continue;
+            }
             if !closing && self.is_made() && self.watch_marks(unsent, &mut served) {
                 continue;
             }
@@ -246,15 +287,24 @@ impl Channel {
     /// Lends what is to be sent to `driver`, which consumes what it takes and says whether it
     /// will take more at present. An error ends the connection with it.
     pub fn send(&mut self, driver: impl FnOnce(&mut OutputQueue) -> io::Result<SendStatus>) {
+        let allowed = self.allowance();
         let shared = &self.transport.shared;
         let mut top = None;
-        let queue = match self.stack.as_mut().and_then(|stack| stack.wire()) {
+        let queue = match layers_mut(&mut self.around).and_then(Stack::wire) {
             Some(wire) => wire,
             None => &mut **top.insert(shared.take_output().unwrap_or_default()),
         };
         let before = queue.len();
-        let result = driver(queue);
-        if queue.len() < before {
+        let result = if before <= allowed {
+            driver(queue)
+        } else {
+            let mut rest = queue.split_off(allowed);
+            let result = driver(queue);
+            queue.append(&mut rest);
+            result
+        };
+        let sent = before.saturating_sub(queue.len());
+        if sent > 0 {
             shared.progress.set(shared.context.now_nanos());
         }
         if let Some(top) = top {
@@ -269,6 +319,9 @@ impl Channel {
             }
         }
         self.note_below();
+        if self.around.is_some() && sent > 0 {
+            self.tell_policies("Policy::sent", |policy, now| policy.sent(sent, now));
+        }
     }
 
     /// The driver will take bytes again.
@@ -284,16 +337,18 @@ impl Channel {
         if shared.is(READ_CLOSED | HOLDING | ENDED) {
             return false;
         }
-        let Some(stack) = &self.stack else {
+        let Some(around) = &self.around else {
             return !shared.is(READ_PAUSED | CLOSING);
         };
         // Layers may have to read before they can send, in a handshake for instance.
-        let wanted = if shared.is(CLOSING) {
-            self.layers_hold()
-        } else {
-            !shared.is(READ_PAUSED) || !stack.is_ready()
+        let wanted = match layers(&self.around) {
+            None => !shared.is(READ_PAUSED | CLOSING),
+            Some(_) if shared.is(CLOSING) => self.layers_hold(),
+            Some(stack) => !shared.is(READ_PAUSED) || !stack.is_ready(),
         };
-        wanted && self.ask_layers("Layer::wants_read", Stack::wants_read) == Some(true)
+        wanted
+            && self.ask_layers("Layer::wants_read", Stack::wants_read) != Some(false)
+            && self.or_end(around.policies.may_receive()) == Some(true)
     }
 
     /// When [`deadline_passed`](Self::deadline_passed) must be called, in nanoseconds since the
@@ -304,7 +359,15 @@ impl Channel {
         let layers = self.ask_layers("Layer::deadline", Stack::deadline);
         let layers = layers.flatten();
         let layers = layers.map(|instant| self.shared().context.nanos(instant));
-        [own, layers, self.stall_deadline()]
+        let (handshake, policies) = match &self.around {
+            None => (None, None),
+            Some(around) => (
+                around.handshake,
+                self.or_end(around.policies.deadline()).flatten(),
+            ),
+        };
+        let policies = policies.map(|instant| self.shared().context.nanos(instant));
+        [own, layers, self.stall_deadline(), handshake, policies]
             .into_iter()
             .flatten()
             .min()
@@ -315,10 +378,10 @@ impl Channel {
         let Self {
             transport,
             mut protocol,
-            stack,
+            around,
         } = self;
         transport.shared.set(ENDED);
-        let (reason, requests) = transport.shared.take_end();
+        let (reason, requests, drains) = transport.shared.take_end();
         if transport.shared.is(MADE) {
             let told = reason.clone();
             guard(&transport, "connection_lost", || {
@@ -328,8 +391,12 @@ impl Channel {
             tracing::debug!(%reason, "a connection ended before it was ready");
         }
         guard(&transport, "dropping a protocol", || drop(protocol));
-        guard(&transport, "dropping layers", || drop(stack));
+        guard(&transport, "dropping layers and policies", || drop(around));
         guard(&transport, "dropping calls", || drop(requests));
+        for drain in drains {
+            let told = reason.clone();
+            guard(&transport, DRAINED, || drain.resolver.errback(told));
+        }
         reason
     }
 
@@ -349,9 +416,10 @@ impl Channel {
     }
 
     fn start_protocol(&mut self) {
-        let ready = self.stack.as_ref().is_none_or(|stack| stack.is_ready());
+        let ready = layers(&self.around).is_none_or(Stack::is_ready);
         if ready && !self.shared().is(MADE | ENDED | CLOSING) {
             self.shared().set(MADE);
+            self.tell_policies("Policy::ready", |policy, now| policy.ready(now));
             self.call("connection_made", |protocol, transport| {
                 protocol.connection_made(transport);
             });
@@ -362,7 +430,7 @@ impl Channel {
         if self.shared().is(ENDED) {
             return;
         }
-        if let Some(stack) = &mut self.stack {
+        if let Some(stack) = layers_mut(&mut self.around) {
             let risen = stack.rise(data, closed, self.transport.now());
             self.risen(risen);
         }
@@ -370,6 +438,7 @@ impl Channel {
 
     /// What came out at the top of the layers, to the protocol.
     fn risen(&mut self, risen: Risen) {
+        self.watch_handshake();
         self.start_protocol();
         self.give(&risen.data);
         if let Some(failure) = risen.failure {
@@ -446,13 +515,13 @@ impl Channel {
     }
 
     fn push_layer(&mut self, layer: Box<dyn Layer>, before: Option<Box<OutputQueue>>) {
-        let stack = self.stack.get_or_insert_default();
-        stack.push(layer, before);
+        let around = self.around.get_or_insert_default();
+        around.stack.push(layer, before);
         self.note_below();
         // What the protocol has not seen yet was received from now on.
         let held = self.shared().take_held();
         let closed = held.read_closed || self.shared().is(READ_CLOSED);
-        if let Some(stack) = &mut self.stack {
+        if let Some(stack) = layers_mut(&mut self.around) {
             let risen = stack.rise_to_top(&held.data, closed, self.transport.now());
             self.risen(risen);
         }
@@ -484,7 +553,7 @@ impl Channel {
 
     /// Takes what was written down to the wire.
     fn sink(&mut self) {
-        let Some(stack) = &mut self.stack else {
+        let Some(stack) = layers_mut(&mut self.around) else {
             return;
         };
         let shared = &self.transport.shared;
@@ -536,8 +605,22 @@ impl Channel {
         false
     }
 
+    /// Tells one who waited for this little to be unsent. Returns whether there was one.
+    fn tell_drained(&mut self, unsent: u64) -> bool {
+        let Some(drain) = self.shared().next_drained(unsent) else {
+            return false;
+        };
+        let told = guard(&self.transport, DRAINED, || drain.resolver.callback(()));
+        if let Some(panicked) = told {
+            self.shared().end(panicked.into(), true);
+        }
+        true
+    }
+
     fn note_below(&self) {
-        let Some(stack) = &self.stack else { return };
+        let Some(stack) = layers(&self.around) else {
+            return;
+        };
         let shared = self.shared();
         let idle = shared.unsent() == 0;
         shared.below.set(stack.unsent());
@@ -549,25 +632,111 @@ impl Channel {
 
     /// Whether anything that was written has yet to come down to the wire.
     fn layers_hold(&self) -> bool {
-        let stack = self.stack.as_ref();
+        let stack = layers(&self.around);
         stack.is_some_and(|stack| stack.holds_back() || self.shared().waiting().0 > 0)
+    }
+
+    fn has_layers(&self) -> bool {
+        layers(&self.around).is_some()
     }
 
     /// Asks the layers something. A panic in one ends the connection.
     fn ask_layers<R>(&self, name: &'static str, ask: impl FnOnce(&Stack) -> R) -> Option<R> {
-        let stack = self.stack.as_ref()?;
-        match catch_unwind(AssertUnwindSafe(|| ask(stack))) {
+        let stack = layers(&self.around)?;
+        let answer = catch_unwind(AssertUnwindSafe(|| ask(stack)));
+        self.or_end(answer.map_err(|payload| Panicked::new(name, &*payload)))
+    }
+
+    /// What was answered, unless a panic ends the connection.
+    fn or_end<R>(&self, answer: Result<R, Panicked>) -> Option<R> {
+        match answer {
             Ok(answer) => Some(answer),
-            Err(payload) => {
-                let panicked = Panicked::new(name, &*payload);
+            Err(panicked) => {
                 self.shared().end(panicked.into(), true);
                 None
             }
         }
     }
 
+    fn tell_policies(
+        &mut self,
+        name: &'static str,
+        mut tell: impl FnMut(&mut dyn Policy, Instant),
+    ) {
+        let Some(around) = &mut self.around else {
+            return;
+        };
+        if around.policies.is_empty() {
+            return;
+        }
+        let now = self.transport.now();
+        let told = around.policies.tell(name, |policy| tell(policy, now));
+        self.or_end(told);
+    }
+
+    /// Starts or ends the time that layers have to become ready.
+    fn watch_handshake(&mut self) {
+        let Some(around) = &mut self.around else {
+            return;
+        };
+        let shared = &self.transport.shared;
+        if around.stack.is_ready() {
+            around.handshake = None;
+        } else if around.handshake.is_none() {
+            let limit = u64::try_from(shared.limits.handshake.as_nanos()).ok();
+            around.handshake =
+                limit.and_then(|limit| shared.context.now_nanos().checked_add(limit));
+        }
+    }
+
+    /// Whether a deadline of the handshake or of a policy ends the connection.
+    fn deadlines_around(&mut self, now: u64) -> Result<(), Failure> {
+        let Some(around) = &mut self.around else {
+            return Ok(());
+        };
+        if around.handshake.is_some_and(|deadline| deadline <= now) {
+            return Err(DeadlinePassed {
+                deadline: Deadline::Handshake,
+                after: self.transport.shared.limits.handshake,
+            }
+            .into());
+        }
+        around.policies.deadline_passed(self.transport.now())
+    }
+
+    /// Whether there is something to send, and the driver and the policies would have it go.
+    fn may_send(&mut self) -> bool {
+        if self.shared().is(BLOCKED) || self.wire_len() == 0 {
+            return false;
+        }
+        let allowed = self.allowance() > 0;
+        if let Some(around) = &mut self.around
+            && std::mem::replace(&mut around.throttled, !allowed)
+            && allowed
+        {
+            // The peer could not take anything meanwhile.
+            let shared = self.shared();
+            shared.progress.set(shared.context.now_nanos());
+        }
+        allowed
+    }
+
+    /// How much of what waits for the wire the policies let go now.
+    fn allowance(&mut self) -> u64 {
+        if self.around.is_none() {
+            return u64::MAX;
+        }
+        let wanted = self.wire_len();
+        let now = self.transport.now();
+        let Some(around) = &mut self.around else {
+            return u64::MAX;
+        };
+        let allowed = around.policies.may_send(wanted, now);
+        self.or_end(allowed).unwrap_or(0)
+    }
+
     fn wire_len(&mut self) -> u64 {
-        match &mut self.stack {
+        match layers_mut(&mut self.around) {
             Some(stack) => stack.wire().map_or(0, |wire| wire.len()),
             None => self.shared().unsent(),
         }
@@ -579,7 +748,9 @@ impl Channel {
         if self.shared().is(FINISHED | ENDED) || self.shared().waiting().0 > 0 {
             return;
         }
-        let Some(stack) = &mut self.stack else { return };
+        let Some(stack) = layers_mut(&mut self.around) else {
+            return;
+        };
         match stack.finish(self.transport.now()) {
             Ok(true) => self.shared().set(FINISHED),
             Ok(false) => {}
@@ -621,7 +792,7 @@ impl Channel {
         if self.shared().is(RESET) {
             return Step::Abort;
         }
-        if !self.shared().is(BLOCKED) && self.stack.is_some() && self.wire_len() > 0 {
+        if self.has_layers() && self.may_send() {
             return Step::Send;
         }
         Step::Close
@@ -629,7 +800,7 @@ impl Channel {
 
     fn stall_deadline(&self) -> Option<u64> {
         let shared = self.shared();
-        if shared.unsent() == 0 {
+        if shared.unsent() == 0 || self.around.as_ref().is_some_and(|around| around.throttled) {
             return None;
         }
         let stall = u64::try_from(shared.limits.write_stall.as_nanos()).ok()?;
@@ -654,6 +825,17 @@ impl Channel {
             self.shared().end(panicked.into(), true);
         }
     }
+}
+
+/// The layers, where there are any.
+fn layers(around: &Option<Box<Around>>) -> Option<&Stack> {
+    let around = around.as_ref()?;
+    (!around.stack.is_empty()).then_some(&around.stack)
+}
+
+fn layers_mut(around: &mut Option<Box<Around>>) -> Option<&mut Stack> {
+    let around = around.as_mut()?;
+    (!around.stack.is_empty()).then_some(&mut around.stack)
 }
 
 /// Runs what may panic and must not take the loop with it.

@@ -1,4 +1,4 @@
-//! What stands between the wire and a protocol: TLS, a PROXY header, throttling, a traffic log.
+//! What stands between the wire and a protocol: TLS, a PROXY header, a traffic log.
 //!
 //! A [`Layer`] sees the bytes both ways and may hold, change or add to them. It does no I/O and
 //! reads no clock. Layers stand in a stack; bytes from the wire go up through it, and what the
@@ -104,7 +104,7 @@ pub trait Layer: 'static {
         Ok(())
     }
 
-    /// Whether the layer wants bytes from below: a throttle says no for a while.
+    /// Whether the layer wants bytes from below.
     fn wants_read(&self) -> bool {
         true
     }
@@ -197,6 +197,10 @@ impl Stack {
             finished: false,
             failed: false,
         });
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.slots.is_empty()
     }
 
     /// Whether the protocol may start.

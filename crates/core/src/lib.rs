@@ -9,12 +9,18 @@ mod context;
 mod deferred;
 pub mod endpoint;
 mod failure;
+mod file_sender;
+pub mod framing;
+mod inherited;
 mod layer;
 mod limits;
 mod output;
+pub mod policies;
+mod policy;
 mod protocol;
 mod reactor;
 mod reason;
+mod schedule;
 mod stream;
 mod task;
 pub mod testing;
@@ -24,16 +30,27 @@ mod transport;
 pub use address::Address;
 pub use channel::{Channel, SendStatus, Step};
 pub use context::{ConnectionId, LoopContext};
-pub use deferred::{Abandoned, Cancelled, Deferred, IntoDeferred, Resolver};
-pub use failure::Failure;
+pub use deferred::{
+    Abandoned, Cancelled, Deferred, DeferredEvent, DeferredList, DeferredLock, DeferredQueue,
+    DeferredSemaphore, FirstError, Gather, IntoDeferred, Paused, Permit, QueueOverflow,
+    QueueUnderflow, Resolver, TooManyWaiters, gather_results, maybe_deferred, race,
+};
+pub use failure::{Failure, FailureGroup, FailureReport, FailureReporter};
+pub use file_sender::FileSender;
+pub use inherited::{ContextKey, ContextSnapshot};
 pub use layer::{Layer, LayerIo};
 pub use limits::ConnectionLimits;
 pub use output::{FileRegion, OutputQueue, Segment};
+pub use policy::Policy;
 pub use protocol::{Factory, Protocol};
 pub use reactor::{Port, ReactorCore, ReactorNet, ReactorTasks, ReactorTime};
 pub use reason::{
-    ConnectError, ConnectionAborted, ConnectionDone, ConnectionLost, ListenError, Panicked,
-    TimedOut, WriteBufferFull, WriteStalled,
+    ConnectError, ConnectionAborted, ConnectionDone, ConnectionLost, Deadline, DeadlinePassed,
+    ListenError, Panicked, TimedOut, WriteBufferFull, WriteStalled,
+};
+pub use schedule::{
+    AlreadyRunning, Backoff, CooperativeTask, Cooperator, LoopingCall, Retry, RetryBudget,
+    TaskStopped, defer_later,
 };
 pub use stream::{ConnectionStream, StreamError, StreamFactory, StreamReader, StreamWriter};
 pub use task::{Task, Tasks};

@@ -24,6 +24,10 @@ pub struct ConnectionLimits {
     /// connection is aborted with [`WriteStalled`](crate::WriteStalled). 30 s. Nothing else tells of
     /// a peer that has closed before it read all: its window stays shut, and no reset comes.
     pub write_stall: Duration,
+    /// How long layers may take to become ready, from the connection or from the layer's being
+    /// pushed, before the connection is ended with
+    /// [`DeadlinePassed`](crate::DeadlinePassed). 10 s. Without layers it is of no account.
+    pub handshake: Duration,
 }
 
 impl Default for ConnectionLimits {
@@ -33,6 +37,7 @@ impl Default for ConnectionLimits {
             low_water: 16 * 1024,
             write_limit: 16 * 1024 * 1024,
             write_stall: Duration::from_secs(30),
+            handshake: Duration::from_secs(10),
         }
     }
 }

@@ -106,6 +106,16 @@ enum Piece {
     File(FileRegion),
 }
 
+impl Piece {
+    fn len(&self) -> u64 {
+        match self {
+            Self::Gathered(bytes, sent) => (bytes.len() - sent) as u64,
+            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::File(region) => region.len,
+        }
+    }
+}
+
 impl OutputQueue {
     /// Appends a copy of `bytes`.
     pub fn write(&mut self, bytes: &[u8]) {
@@ -164,6 +174,73 @@ impl OutputQueue {
         self.pieces.append(&mut other.pieces);
         self.memory += std::mem::take(&mut other.memory);
         self.file += std::mem::take(&mut other.file);
+    }
+
+    /// Cuts the queue after its first `at` bytes, and returns the rest. What is cut in the middle
+    /// of gathered bytes is copied, for the part that stays; [`append`](Self::append) joins them
+    /// again.
+    ///
+    /// ```
+    /// # use ropewalk_core::OutputQueue;
+    /// let mut queue = OutputQueue::default();
+    /// queue.write(b"hello, world");
+    /// let rest = queue.split_off(5);
+    /// assert_eq!(queue.to_vec()?, b"hello");
+    /// assert_eq!(rest.to_vec()?, b", world");
+    /// # std::io::Result::Ok(())
+    /// ```
+    #[must_use]
+    pub fn split_off(&mut self, at: u64) -> Self {
+        if at >= self.len() {
+            return Self::default();
+        }
+        let mut rest = std::mem::take(self);
+        let mut left = at;
+        while left > 0 {
+            // The tail stands behind the pieces; all of it is never wanted here.
+            let whole = rest.pieces.front().is_some_and(|piece| piece.len() <= left);
+            match rest.pieces.front() {
+                Some(_) if whole => left -= self.move_front(&mut rest),
+                Some(Piece::Bytes(bytes)) => self.write_bytes(bytes.slice(..left as usize)),
+                Some(Piece::File(region)) => {
+                    let len = left;
+                    self.write_file(FileRegion {
+                        len,
+                        ..region.clone()
+                    });
+                }
+                Some(Piece::Gathered(bytes, sent)) => {
+                    self.write(&bytes[*sent..][..left as usize]);
+                }
+                None => self.write(&rest.tail[rest.tail_sent..][..left as usize]),
+            }
+            if !whole {
+                rest.consume(left);
+                left = 0;
+            }
+        }
+        rest
+    }
+
+    /// Moves the first piece of `other` to the end of this queue, and returns its length.
+    fn move_front(&mut self, other: &mut Self) -> u64 {
+        let Some(piece) = other.pieces.pop_front() else {
+            return 0;
+        };
+        let len = piece.len();
+        match piece {
+            Piece::File(_) => {
+                other.file -= len;
+                self.file += len;
+            }
+            Piece::Gathered(..) | Piece::Bytes(_) => {
+                other.memory -= len as usize;
+                self.memory += len as usize;
+            }
+        }
+        self.close_tail();
+        self.pieces.push_back(piece);
+        len
     }
 
     /// Unsent bytes, in memory and in files.
@@ -409,6 +486,7 @@ mod tests {
         File(Vec<u8>),
         Append(Vec<u8>, Vec<u8>),
         Load,
+        Split(u64),
         Consume(u64),
     }
 
@@ -420,6 +498,7 @@ mod tests {
             bytes().prop_map(Op::File),
             (bytes(), bytes()).prop_map(|(a, b)| Op::Append(a, b)),
             Just(Op::Load),
+            (0..9000u64).prop_map(Op::Split),
             (0..4000u64).prop_map(Op::Consume),
         ]
     }
@@ -448,6 +527,13 @@ mod tests {
                         let front = queue.front().unwrap();
                         prop_assert!(front.iter().eq(model.iter().take(front.len())));
                         prop_assert!(!front.is_empty() || model.is_empty());
+                    }
+                    Op::Split(at) => {
+                        let mut rest = queue.split_off(at);
+                        prop_assert_eq!(queue.len(), at.min(model.len() as u64));
+                        prop_assert_eq!(queue.len() + rest.len(), model.len() as u64);
+                        prop_assert_eq!(queue.to_vec().unwrap().len() as u64, queue.len());
+                        queue.append(&mut rest);
                     }
                     Op::Consume(count) => {
                         let count = count.min(queue.len());

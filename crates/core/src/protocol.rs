@@ -1,8 +1,10 @@
 //! What a program says about its connections: [`Protocol`] and [`Factory`].
 
 use std::any::Any;
+use std::rc::Rc;
 
 use crate::layer::Layer;
+use crate::policy::Policy;
 use crate::{Address, ConnectionLimits, Failure, Transport};
 
 /// What happens on one connection, told to one object.
@@ -91,23 +93,99 @@ pub trait Factory: 'static {
     /// The protocol for a connection with `peer`, or `None` to refuse it.
     fn build_protocol(&self, peer: &Address) -> Option<Box<dyn Protocol>>;
 
+    /// The factory that this one wraps. What is not said below is as that one says it, so that a
+    /// wrapper says only what it changes. None, unless told otherwise.
+    ///
+    /// ```
+    /// # use ropewalk_core::{Address, ConnectionLimits, Factory, Protocol};
+    /// /// Builds nothing for Unix peers.
+    /// struct OnlyTcp<F>(F);
+    ///
+    /// impl<F: Factory> Factory for OnlyTcp<F> {
+    ///     fn build_protocol(&self, peer: &Address) -> Option<Box<dyn Protocol>> {
+    ///         peer.socket_addr()?;
+    ///         self.0.build_protocol(peer)
+    ///     }
+    ///     fn wrapped(&self) -> Option<&dyn Factory> {
+    ///         Some(&self.0)
+    ///     }
+    /// }
+    /// # use ropewalk_core::Transport;
+    /// # struct Echo;
+    /// # impl Protocol for Echo { fn data_received(&mut self, t: &mut Transport, d: &[u8]) { t.write(d) } }
+    /// let factory = OnlyTcp(|_peer: &Address| Echo);
+    /// assert!(factory.build_protocol(&Address::Unix(None)).is_none());
+    /// assert_eq!(factory.limits(), ConnectionLimits::default());
+    /// ```
+    fn wrapped(&self) -> Option<&dyn Factory> {
+        None
+    }
+
     /// The layers between the wire and the protocol, the one nearest to the wire first. None,
     /// unless told otherwise.
     fn build_layers(&self, peer: &Address) -> Vec<Box<dyn Layer>> {
-        let _ = peer;
-        Vec::new()
+        self.wrapped()
+            .map_or_else(Vec::new, |factory| factory.build_layers(peer))
+    }
+
+    /// The policies that the connection is held to. Asked for last, right after
+    /// [`build_protocol`](Self::build_protocol) has built a protocol for the same connection.
+    /// None, unless told otherwise.
+    fn build_policies(&self, peer: &Address) -> Vec<Box<dyn Policy>> {
+        self.wrapped()
+            .map_or_else(Vec::new, |factory| factory.build_policies(peer))
     }
 
     /// The bounds for this factory's connections, asked for once for each port.
     fn limits(&self) -> ConnectionLimits {
-        ConnectionLimits::default()
+        self.wrapped()
+            .map_or_else(ConnectionLimits::default, Factory::limits)
     }
 
     /// A port listens with this factory. A factory on several ports hears it for each.
-    fn start_factory(&self) {}
+    fn start_factory(&self) {
+        if let Some(factory) = self.wrapped() {
+            factory.start_factory();
+        }
+    }
 
     /// A port with this factory has stopped listening. Connections may still be open.
-    fn stop_factory(&self) {}
+    fn stop_factory(&self) {
+        if let Some(factory) = self.wrapped() {
+            factory.stop_factory();
+        }
+    }
+}
+
+/// A factory that is shared: by several ports, or with those who look at what it holds.
+impl<F: Factory + ?Sized> Factory for Rc<F> {
+    fn build_protocol(&self, peer: &Address) -> Option<Box<dyn Protocol>> {
+        (**self).build_protocol(peer)
+    }
+
+    fn wrapped(&self) -> Option<&dyn Factory> {
+        (**self).wrapped()
+    }
+
+    fn build_layers(&self, peer: &Address) -> Vec<Box<dyn Layer>> {
+        (**self).build_layers(peer)
+    }
+
+    fn build_policies(&self, peer: &Address) -> Vec<Box<dyn Policy>> {
+        (**self).build_policies(peer)
+    }
+
+    fn limits(&self) -> ConnectionLimits {
+        (**self).limits()
+    }
+
+    fn start_factory(&self) {
+        (**self).start_factory();
+    }
+
+    fn stop_factory(&self) {
+        (**self).stop_factory();
+    }
 }
 
 impl<F, P> Factory for F

@@ -45,14 +45,14 @@ impl fmt::Display for ConnectionAborted {
 
 impl Error for ConnectionAborted {}
 
-/// Nothing happened for as long as [`Transport::set_timeout`](crate::Transport::set_timeout)
-/// allowed.
+/// Nothing happened for as long as [`Transport::set_timeout`](crate::Transport::set_timeout), or
+/// no result came for as long as [`Deferred::add_timeout`](crate::Deferred::add_timeout) allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TimedOut;
 
 impl fmt::Display for TimedOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the connection timed out")
+        f.write_str("timed out")
     }
 }
 
@@ -93,6 +93,48 @@ impl fmt::Display for WriteStalled {
 }
 
 impl Error for WriteStalled {}
+
+/// What a connection had a time for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Deadline {
+    /// Its layers become ready ([`ConnectionLimits::handshake`](crate::ConnectionLimits::handshake)).
+    Handshake,
+    /// The peer sends its first byte.
+    FirstByte,
+    /// A byte goes either way.
+    Idle,
+    /// It ends.
+    Lifetime,
+}
+
+impl fmt::Display for Deadline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Handshake => "the handshake was not complete",
+            Self::FirstByte => "the peer had sent nothing",
+            Self::Idle => "no byte went either way",
+            Self::Lifetime => "the connection was still open",
+        })
+    }
+}
+
+/// A deadline of the connection has passed, and this side has ended it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeadlinePassed {
+    /// What the time was for.
+    pub deadline: Deadline,
+    /// How long that was.
+    pub after: Duration,
+}
+
+impl fmt::Display for DeadlinePassed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} after {:?}", self.deadline, self.after)
+    }
+}
+
+impl Error for DeadlinePassed {}
 
 /// A callback panicked. The connection that it served was aborted.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -15,11 +15,42 @@ use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Wake, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 
 use slab::Slab;
 
+use crate::inherited::{self, ContextSnapshot};
+
 type LocalFuture = Pin<Box<dyn Future<Output = ()>>>;
+
+/// A future that was spawned where there was something to inherit.
+struct InContext {
+    context: ContextSnapshot,
+    /// `None` once it has been dropped.
+    future: Option<LocalFuture>,
+}
+
+impl Future for InContext {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let Self {
+            context: inherited,
+            future,
+        } = &mut *self;
+        match future {
+            Some(future) => inherited.run(|| future.as_mut().poll(context)),
+            None => Poll::Ready(()),
+        }
+    }
+}
+
+impl Drop for InContext {
+    fn drop(&mut self) {
+        let future = self.future.take();
+        self.context.run(|| drop(future));
+    }
+}
 
 /// A set of futures on one thread. Their wakers work from any thread.
 ///
@@ -91,8 +122,17 @@ impl Tasks {
         }
     }
 
-    /// Adds `future`, to be polled first by the next [`run_woken`](Self::run_woken).
+    /// Adds `future`, to be polled first by the next [`run_woken`](Self::run_woken). It is polled,
+    /// and dropped, with the values and in the span that hold here
+    /// ([`ContextKey`](crate::ContextKey)).
     pub fn spawn(&self, future: LocalFuture) -> Task {
+        let future = match ContextSnapshot::capture_any() {
+            None => future,
+            Some(context) => Box::pin(InContext {
+                context,
+                future: Some(future),
+            }),
+        };
         let number = self.set.next_number.get();
         self.set.next_number.set(number + 1);
         let (key, waker) = {
@@ -241,6 +281,7 @@ impl Set {
         // before it found the task queued already.
         waker.queued.swap(false, Ordering::AcqRel);
         let waker = Waker::from(waker);
+        let _outside = inherited::leave();
         let pending = panic::catch_unwind(AssertUnwindSafe(|| {
             let mut future = future;
             let mut context = Context::from_waker(&waker);
@@ -346,7 +387,6 @@ mod tests {
     use crate::deferred::logged_by;
     use std::future::{pending, poll_fn};
     use std::sync::atomic::AtomicUsize;
-    use std::task::Poll;
     use std::thread;
 
     /// A set, and how often its owner was woken.

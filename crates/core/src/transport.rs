@@ -19,8 +19,8 @@ use crate::layer::Layer;
 use crate::output::{FileRegion, OutputQueue, Segment};
 use crate::reactor::ReactorCore;
 use crate::{
-    Address, ConnectionAborted, ConnectionDone, ConnectionLimits, Failure, Panicked, Protocol,
-    WriteBufferFull,
+    Address, ConnectionAborted, ConnectionDone, ConnectionLimits, Deferred, Failure, Panicked,
+    Protocol, Resolver, WriteBufferFull,
 };
 
 /// The connection, lent to its protocol for the length of a callback.
@@ -171,6 +171,20 @@ impl Transport {
         self.shared.set(CLOSING);
     }
 
+    /// As [`lose_connection`](Self::lose_connection), and `connection_lost` is told `reason` in
+    /// the place of [`ConnectionDone`].
+    ///
+    /// ```
+    /// # use ropewalk_core::{Failure, testing::StringTransport};
+    /// # let mut transport = StringTransport::new();
+    /// transport.write(b"error: speak up\n");
+    /// transport.lose_connection_with(Failure::msg("the peer said nothing"));
+    /// assert!(transport.disconnecting() && !transport.aborted());
+    /// ```
+    pub fn lose_connection_with(&mut self, reason: Failure) {
+        self.shared.close(reason);
+    }
+
     /// Sends what was written, then tells the peer that nothing more will come, and goes on
     /// receiving. When the peer has closed its side too, the connection ends.
     pub fn lose_write_connection(&mut self) {
@@ -289,6 +303,30 @@ impl Transport {
         let before = self.shared.take_output();
         self.shared.request(Request::PushLayer(layer, before));
     }
+
+    /// Whether the protocol may be told more of what has come: it did not pause nor close, and no
+    /// other protocol or layer is to have the rest.
+    pub(crate) fn may_deliver(&self) -> bool {
+        !self.shared.is(READ_PAUSED | CLOSING | ENDED) && !self.is_handing_over()
+    }
+
+    /// Whether another protocol or layer is to have what was not told.
+    pub(crate) fn is_handing_over(&self) -> bool {
+        self.shared
+            .rare_if_any(|rare| (rare.handovers > 0).then_some(()))
+            .is_some()
+    }
+
+    /// Gives back what was received and not told. Whoever may have it next gets it before
+    /// anything else: only for when [`may_deliver`](Self::may_deliver) is false.
+    pub(crate) fn unread(&mut self, mut data: Vec<u8>) {
+        if !data.is_empty() && !self.is_closing() {
+            self.shared.hold(|held| {
+                data.append(&mut held.data);
+                held.data = data;
+            });
+        }
+    }
 }
 
 impl fmt::Debug for Transport {
@@ -323,6 +361,11 @@ impl Connection {
         self.append(|queue| queue.write_bytes(data))
     }
 
+    /// Appends a region of a file. Returns what [`write`](Self::write) returns.
+    pub fn write_file(&self, region: FileRegion) -> bool {
+        self.append(|queue| queue.write_file(region))
+    }
+
     /// See [`Transport::lose_connection`].
     pub fn lose_connection(&self) -> bool {
         self.act(Transport::lose_connection).is_some()
@@ -354,6 +397,31 @@ impl Connection {
     pub fn is_connected(&self) -> bool {
         let is_up = |transport: &mut Transport| transport.shared.is(MADE);
         self.act(|transport| is_up(transport) && !transport.is_closing()) == Some(true)
+    }
+
+    /// Fires when no more than `to` bytes are unsent, in this turn at the earliest, and fails with
+    /// the reason when the connection ends before.
+    ///
+    /// ```
+    /// # use ropewalk_core::{Protocol, Transport, testing::Pair};
+    /// # struct Silent;
+    /// # impl Protocol for Silent { fn data_received(&mut self, _: &mut Transport, _: &[u8]) {} }
+    /// let pair = Pair::new(Silent, Silent);
+    /// pair.client().write(b"all of this");
+    /// let sent = pair.client().drained(0).add_callback(|()| println!("it is on its way"));
+    /// assert!(!sent.is_fired());
+    /// pair.run();
+    /// assert!(sent.is_fired());
+    /// # let _: ropewalk_core::Deferred<()> = sent;
+    /// ```
+    #[track_caller]
+    pub fn drained(&self, to: u64) -> Deferred<()> {
+        let (resolver, deferred) = Deferred::pair();
+        match self.shared.upgrade().filter(|shared| !shared.is(ENDED)) {
+            Some(shared) => shared.await_drained(Drain { to, resolver }),
+            None => resolver.errback(ConnectionDone),
+        }
+        deferred
     }
 
     /// Does at once what needs only the transport, from anywhere on the loop's thread: the
@@ -441,10 +509,26 @@ pub(crate) enum Request {
 
 pub(crate) type Call = Box<dyn FnOnce(&mut dyn Protocol, &mut Transport)>;
 
+impl Request {
+    /// Whether what was received and not told goes to someone else.
+    fn hands_over(&self) -> bool {
+        matches!(self, Self::Exchange(..) | Self::PushLayer(..))
+    }
+}
+
+/// One who waits until no more than `to` bytes are unsent.
+pub(crate) struct Drain {
+    to: u64,
+    pub(crate) resolver: Resolver<()>,
+}
+
 /// The rare part of a connection's state.
 #[derive(Default)]
 struct Rare {
     requests: VecDeque<Request>,
+    /// How many of them hand over.
+    handovers: usize,
+    drains: Vec<Drain>,
     held: Held,
     /// Why the connection ends.
     end: Option<Failure>,
@@ -615,7 +699,10 @@ impl Shared {
         if self.is(ENDED) {
             return;
         }
-        self.with_rare(|rare| rare.requests.push_back(request));
+        self.with_rare(|rare| {
+            rare.handovers += usize::from(request.hands_over());
+            rare.requests.push_back(request);
+        });
         self.touch();
     }
 
@@ -624,18 +711,37 @@ impl Shared {
     pub(crate) fn next_request(&self, calls: bool) -> Option<Request> {
         self.rare_if_any(|rare| {
             let requests = &mut rare.requests;
-            if !self.is(MADE) {
+            let request = if !self.is(MADE) {
                 let is_below = |request: &Request| {
                     matches!(request, Request::PushLayer(..) | Request::Option(_))
                 };
                 let at = requests.iter().position(is_below)?;
-                return requests.remove(at);
-            }
-            let is_call = |request: &Request| matches!(request, Request::Call(_));
-            if !calls && requests.iter().all(is_call) {
-                return None;
-            }
-            requests.pop_front()
+                requests.remove(at)?
+            } else {
+                let is_call = |request: &Request| matches!(request, Request::Call(_));
+                if !calls && requests.iter().all(is_call) {
+                    return None;
+                }
+                requests.pop_front()?
+            };
+            rare.handovers -= usize::from(request.hands_over());
+            Some(request)
+        })
+    }
+
+    fn await_drained(&self, drain: Drain) {
+        self.with_rare(|rare| {
+            rare.drains.retain(|drain| !drain.resolver.is_cancelled());
+            rare.drains.push(drain);
+        });
+        self.touch();
+    }
+
+    /// One who waited for no more than `unsent` bytes to be unsent.
+    pub(crate) fn next_drained(&self, unsent: u64) -> Option<Drain> {
+        self.rare_if_any(|rare| {
+            let at = rare.drains.iter().position(|drain| unsent <= drain.to)?;
+            Some(rare.drains.remove(at))
         })
     }
 
@@ -656,20 +762,30 @@ impl Shared {
             .unwrap_or_default()
     }
 
+    /// Closes when all is sent, for `reason`.
+    fn close(&self, reason: Failure) {
+        if !self.is(CLOSING | ENDED) {
+            self.with_rare(|rare| rare.end = Some(reason));
+            self.set(CLOSING);
+        }
+    }
+
     /// Ends the connection. The first reason stands.
     pub(crate) fn end(&self, reason: Failure, reset: bool) {
         if self.is(ENDED) {
             return;
         }
-        self.with_rare(|rare| rare.end = Some(reason));
+        self.with_rare(|rare| {
+            rare.end.get_or_insert(reason);
+        });
         self.set(if reset { ENDED | RESET } else { ENDED });
     }
 
-    /// Why it ended, asked for once, and what was still requested.
-    pub(crate) fn take_end(&self) -> (Failure, VecDeque<Request>) {
+    /// Why it ended, asked for once, and what was still requested and waited for.
+    pub(crate) fn take_end(&self) -> (Failure, VecDeque<Request>, Vec<Drain>) {
         let rare = self.rare.take().map(|rare| *rare).unwrap_or_default();
         let reason = rare.end.unwrap_or_else(|| ConnectionDone.into());
-        (reason, rare.requests)
+        (reason, rare.requests, rare.drains)
     }
 
     fn with_rare<R>(&self, action: impl FnOnce(&mut Rare) -> R) -> R {
@@ -709,6 +825,7 @@ impl Shared {
 impl Rare {
     fn is_empty(&self) -> bool {
         self.requests.is_empty()
+            && self.drains.is_empty()
             && self.end.is_none()
             && self.held.data.is_empty()
             && !self.held.read_closed

@@ -1,7 +1,11 @@
 //! The connections of a loop, by their names.
 
+use std::sync::Arc;
+
 use ropewalk_core::timer::TimerId;
 use ropewalk_core::{Channel, ConnectionId};
+
+use crate::dealing::Load;
 
 /// How a connection came to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +34,8 @@ pub(crate) struct Connections {
     slots: Vec<Slot>,
     free: Vec<u32>,
     accepted: usize,
+    /// Where other threads see how many were accepted, if any want to.
+    load: Option<Arc<Load>>,
 }
 
 struct Slot {
@@ -38,6 +44,11 @@ struct Slot {
 }
 
 impl Connections {
+    /// Shows `load` how many were accepted. To be called before any is.
+    pub(crate) fn show(&mut self, load: Arc<Load>) {
+        self.load = Some(load);
+    }
+
     /// A new name. Its entry is empty.
     pub(crate) fn open(&mut self, side: Side) -> ConnectionId {
         let entry = Some(Entry {
@@ -47,7 +58,10 @@ impl Connections {
             side,
             reading: true,
         });
-        self.accepted += usize::from(side == Side::Accepted);
+        if side == Side::Accepted {
+            self.accepted += 1;
+            self.load.iter().for_each(|load| load.add());
+        }
         if let Some(index) = self.free.pop() {
             let slot = &mut self.slots[index as usize];
             slot.generation = slot.generation.wrapping_add(1);
@@ -73,7 +87,10 @@ impl Connections {
         self.get(id)?;
         let entry = self.slots[id.index() as usize].entry.take()?;
         self.free.push(id.index());
-        self.accepted -= usize::from(entry.side == Side::Accepted);
+        if entry.side == Side::Accepted {
+            self.accepted -= 1;
+            self.load.iter().for_each(|load| load.remove());
+        }
         Some(entry)
     }
 

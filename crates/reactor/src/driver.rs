@@ -55,6 +55,16 @@ pub enum Target<'a> {
     Unix(&'a UnixConnect),
 }
 
+/// What becomes of a connection that was accepted.
+pub enum Accept {
+    /// It has this name: the driver reports `opened`.
+    As(ConnectionId),
+    /// The driver closes it.
+    Refuse,
+    /// It is another's, who gets its socket.
+    HandOver(Box<dyn FnOnce(OwnedFd)>),
+}
+
 /// What moves the bytes of one loop. See the [module](self) for the contract.
 pub trait Driver {
     /// Monotonic time.
@@ -106,6 +116,16 @@ pub trait Driver {
     /// What is known to fail at once; nothing is reported then.
     fn connect(&self, connection: ConnectionId, target: Target<'_>) -> io::Result<()>;
 
+    /// Serves `socket`, which another driver has accepted, as `connection`. It is up; `opened` is
+    /// not reported.
+    ///
+    /// # Errors
+    /// What the operating system refused, or the driver knows no descriptors.
+    fn take_over(&self, connection: ConnectionId, socket: OwnedFd) -> io::Result<()> {
+        let _ = (connection, socket);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// Sends from the front of `output`, consuming what is taken.
     ///
     /// # Errors
@@ -155,14 +175,8 @@ pub trait Completions {
     /// The wait is over. Reported first in each `poll`, so that the loop can read the time.
     fn waited(&mut self);
 
-    /// `listener` has a connection from `peer`. The loop returns its name, and the driver reports
-    /// `opened`; or `None`, and the driver closes it.
-    fn accepted(
-        &mut self,
-        listener: ListenerId,
-        peer: Address,
-        host: &Rc<Address>,
-    ) -> Option<ConnectionId>;
+    /// `listener` has a connection from `peer`. Returns what becomes of it.
+    fn accepted(&mut self, listener: ListenerId, peer: Address, host: &Rc<Address>) -> Accept;
 
     /// `listener` can accept nothing at present. It rests until `resume_accepting`.
     fn accept_failed(&mut self, listener: ListenerId, error: io::Error);

@@ -29,7 +29,7 @@ use ropewalk_core::{
 
 use crate::connect::Attempt;
 use crate::connections::{Connections, Entry, Side};
-use crate::driver::{Completions, Driver, ListenerId, QueryId};
+use crate::driver::{Accept, Completions, Driver, ListenerId, QueryId};
 use crate::ports::Ports;
 use crate::reactor::{Handle, RunError, stopped_connect};
 use crate::remote::Remote;
@@ -404,20 +404,58 @@ impl EventLoop {
     ) -> bool {
         let built = guard("building a protocol", || {
             let protocol = factory.build_protocol(&peer)?;
-            Some((protocol, factory.build_layers(&peer), limits()))
+            let layers = factory.build_layers(&peer);
+            Some((protocol, layers, factory.build_policies(&peer), limits()))
         });
-        let Some((protocol, layers, limits)) = built.flatten() else {
+        let Some((protocol, layers, policies, limits)) = built.flatten() else {
             return false;
         };
         let context = Rc::clone(&self.context);
         let host = Rc::clone(host);
-        let channel = Channel::new(context, id, protocol, layers, limits, peer, host);
+        let channel =
+            Channel::new(context, id, protocol, layers, limits, peer, host).with_policies(policies);
         // The factory may have ended what it was to build for, by cancelling an attempt.
         let mut channel = Some(channel);
         if let Some(entry) = self.connections.borrow_mut().get(id) {
             entry.channel = channel.take();
         }
         channel.is_none()
+    }
+
+    /// Makes what serves a connection that came to `listener`. `None` refuses it.
+    fn accept(
+        &self,
+        listener: ListenerId,
+        peer: Address,
+        host: &Rc<Address>,
+    ) -> Option<ConnectionId> {
+        let (factory, limits) = self.ports.factory(listener)?;
+        let id = self.connections.borrow_mut().open(Side::Accepted);
+        if !self.adopt(id, &*factory, || limits, peer, host) {
+            self.free(id);
+            return None;
+        }
+        Some(id)
+    }
+
+    /// Serves a connection that another loop has accepted for the same port.
+    pub(crate) fn take_over(
+        &self,
+        listener: ListenerId,
+        socket: OwnedFd,
+        peer: Address,
+        host: Address,
+    ) {
+        let Some(id) = self.accept(listener, peer, &Rc::new(host)) else {
+            return;
+        };
+        match self.driver.take_over(id, socket) {
+            Ok(()) => self.with_channel(id, Channel::connected),
+            Err(error) => {
+                tracing::error!(%error, "cannot take a connection over from another worker");
+                self.free(id);
+            }
+        }
     }
 
     /// A handle to a connection that is not at work.
@@ -471,23 +509,6 @@ impl EventLoop {
         Ok(port)
     }
 
-    /// Listens, and returns a duplicate of the socket for other loops.
-    pub(crate) fn listen_and_share(
-        &self,
-        endpoint: &ServerEndpoint,
-        factory: &Rc<dyn Factory>,
-    ) -> Result<(Port, OwnedFd), ListenError> {
-        let listen = |driver: &dyn Driver, id| {
-            let address = driver.listen(id, endpoint)?;
-            let duplicate = driver.share(id);
-            if duplicate.is_err() {
-                driver.close_listener(id);
-            }
-            Ok((address, duplicate?))
-        };
-        self.open_port(endpoint.to_string(), factory, listen)
-    }
-
     /// Accepts from a socket that listens already.
     pub(crate) fn adopt_port(
         &self,
@@ -500,7 +521,7 @@ impl EventLoop {
         Ok(port)
     }
 
-    fn open_port<T>(
+    pub(crate) fn open_port<T>(
         &self,
         name: String,
         factory: &Rc<dyn Factory>,
@@ -687,19 +708,14 @@ impl Completions for Sink<'_> {
         self.0.wake_up();
     }
 
-    fn accepted(
-        &mut self,
-        listener: ListenerId,
-        peer: Address,
-        host: &Rc<Address>,
-    ) -> Option<ConnectionId> {
-        let (factory, limits) = self.0.ports.factory(listener)?;
-        let id = self.0.connections.borrow_mut().open(Side::Accepted);
-        if !self.0.adopt(id, &*factory, || limits, peer, host) {
-            self.0.free(id);
-            return None;
+    fn accepted(&mut self, listener: ListenerId, peer: Address, host: &Rc<Address>) -> Accept {
+        if let Some(hand_over) = self.0.ports.hand_over(listener) {
+            let host = (**host).clone();
+            return Accept::HandOver(Box::new(|socket| hand_over(socket, peer, host)));
         }
-        Some(id)
+        self.0
+            .accept(listener, peer, host)
+            .map_or(Accept::Refuse, Accept::As)
     }
 
     fn accept_failed(&mut self, listener: ListenerId, error: io::Error) {

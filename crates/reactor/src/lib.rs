@@ -10,11 +10,13 @@
 
 mod connect;
 mod connections;
+mod dealing;
 mod descriptors;
 pub mod driver;
 mod event_loop;
 mod poll;
 mod ports;
+mod react;
 mod reactor;
 mod remote;
 mod shutdown;
@@ -23,6 +25,7 @@ mod workers;
 
 pub use descriptors::raise_descriptor_limit;
 pub use poll::PollDriver;
+pub use react::react;
 pub use reactor::{Handle, Reactor, RunError};
 pub use remote::ReactorRemote;
 pub use shutdown::Phase;

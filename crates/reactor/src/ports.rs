@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use ropewalk_core::{Address, ConnectionLimits, Factory, ListenError, Port};
 use slab::Slab;
 
+use crate::dealing::Seat;
 use crate::driver::{Driver, ListenerId};
 use crate::event_loop::{EventLoop, guard};
 
@@ -26,6 +28,8 @@ struct OpenPort {
     limits: Rc<ConnectionLimits>,
     /// It could not accept, and this was logged.
     failing: bool,
+    /// Its place among the workers that share it.
+    seat: Option<Seat>,
 }
 
 impl Ports {
@@ -47,6 +51,7 @@ impl Ports {
             limits,
             factory: Rc::clone(factory),
             failing: false,
+            seat: None,
         });
         let listener = listener_id(id);
         let (address, brought) = match begin(&*event_loop.driver, listener) {
@@ -71,6 +76,23 @@ impl Ports {
             }
         };
         Ok((Port::new(address, Rc::new(stop)), brought))
+    }
+
+    /// The port is shared, and its connections are dealt out.
+    pub(crate) fn take_seat(&self, listener: ListenerId, seat: Seat) {
+        if let Some(port) = self.open.borrow_mut().get_mut(listener.0 as usize) {
+            port.seat = Some(seat);
+        }
+    }
+
+    /// Hands the connection that was just accepted to the worker that is to have it, if that is
+    /// another one.
+    pub(crate) fn hand_over(
+        &self,
+        listener: ListenerId,
+    ) -> Option<impl FnOnce(OwnedFd, Address, Address) + use<>> {
+        let open = self.open.borrow();
+        open.get(listener.0 as usize)?.seat.as_ref()?.next()
     }
 
     /// What serves a connection that was just accepted.

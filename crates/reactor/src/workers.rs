@@ -10,13 +10,15 @@ use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use ropewalk_core::endpoint::ServerEndpoint;
 use ropewalk_core::{Factory, Failure, ListenError, Panicked, Port};
 
+use crate::dealing::{Dealer, Load};
+use crate::driver::{Driver, ListenerId};
 use crate::poll::probe;
 use crate::reactor::{Reactor, RunError};
 use crate::remote::ReactorRemote;
@@ -96,6 +98,7 @@ impl Workers {
         F: Fn(&Worker<'_>) -> Result<(), Failure> + Send + Sync,
     {
         let ports = SharedPorts::default();
+        let loads = (0..self.count.get()).map(|_| Arc::default()).collect();
         let (tell, told) = channel();
         thread::scope(|scope| {
             let mut crew = Crew {
@@ -106,9 +109,9 @@ impl Workers {
             for index in 0..self.count.get() {
                 let (start, started) = channel();
                 let tell = tell.clone();
-                let (setup, ports) = (&setup, &ports);
+                let (setup, ports, loads) = (&setup, &ports, &loads);
                 let work = move || {
-                    let work = || self.work(index, setup, ports, &tell, &started);
+                    let work = || self.work(index, setup, ports, loads, &tell, &started);
                     let ended = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| {
                         let Panicked { message, .. } = Panicked::new("a worker", &*payload);
                         Err(WorkersError::Panicked { index, message })
@@ -139,6 +142,7 @@ impl Workers {
         index: usize,
         setup: &(dyn Fn(&Worker<'_>) -> Result<(), Failure> + Sync),
         ports: &SharedPorts,
+        loads: &Arc<[Arc<Load>]>,
         tell: &Sender<Event>,
         started: &Receiver<()>,
     ) -> Result<(), WorkersError> {
@@ -146,11 +150,17 @@ impl Workers {
         if let Some(after) = self.deadline {
             reactor.set_shutdown_deadline(after);
         }
+        reactor
+            .inner
+            .connections
+            .borrow_mut()
+            .show(Arc::clone(&loads[index]));
         let worker = Worker {
             index,
             count: self.count.get(),
             reactor,
             ports,
+            loads,
             asked: RefCell::default(),
         };
         setup(&worker).map_err(|failure| WorkersError::Setup { index, failure })?;
@@ -170,6 +180,7 @@ pub struct Worker<'a> {
     count: usize,
     reactor: Reactor,
     ports: &'a SharedPorts,
+    loads: &'a Arc<[Arc<Load>]>,
     /// How often it has listened at the same endpoint.
     asked: RefCell<BTreeMap<String, usize>>,
 }
@@ -200,7 +211,9 @@ impl Worker<'_> {
     /// A TCP port is shared by `SO_REUSEPORT`, so that the system deals the connections out; a
     /// port that another program has, even one that would share it, is in use all the same (unless
     /// the endpoint itself says `reuse_port=yes`). A Unix socket is one for all, and the first to
-    /// accept has the connection.
+    /// accept has the connection. Whoever would then have more connections than the worker with the
+    /// fewest, by more than an eighth, hands what it accepts to that one: few connections are
+    /// spread as evenly as many.
     ///
     /// # Errors
     /// What the operating system refused.
@@ -221,48 +234,74 @@ impl Worker<'_> {
         };
         // Workers are set up one after another, so nobody waits here.
         let mut opened = lock(self.ports);
-        match opened.entry((text, nth)) {
+        let (port, listener, dealer) = match opened.entry((text, nth)) {
             Entry::Vacant(first) => {
-                let (port, shared) = self.listen_first(endpoint, &factory)?;
-                first.insert(shared);
-                Ok(port)
+                let (port, listener, socket) = self.listen_first(endpoint, &factory)?;
+                let dealer = Dealer::new(Arc::clone(self.loads));
+                let shared = first.insert(SharedPort { socket, dealer });
+                (port, listener, &shared.dealer)
             }
-            Entry::Occupied(shared) => self.listen_too(shared.get(), &factory),
-        }
+            Entry::Occupied(shared) => {
+                let shared = shared.into_mut();
+                let (port, listener) = self.listen_too(&shared.socket, &factory)?;
+                (port, listener, &shared.dealer)
+            }
+        };
+        let seat = dealer.seat(self.index, self.reactor.remote(), listener);
+        self.reactor.inner.ports.take_seat(listener, seat);
+        Ok(port)
     }
 
     fn listen_first(
         &self,
         endpoint: &ServerEndpoint,
         factory: &Rc<dyn Factory>,
-    ) -> Result<(Port, SharedPort), ListenError> {
+    ) -> Result<(Port, ListenerId, SharedSocket), ListenError> {
         let reactor = &self.reactor.inner;
         let ServerEndpoint::Tcp(listen) = endpoint else {
-            let (port, socket) = reactor.listen_and_share(endpoint, factory)?;
-            return Ok((port, SharedPort::Socket(socket)));
+            let listen = |driver: &dyn Driver, id| {
+                let address = driver.listen(id, endpoint)?;
+                let duplicate = driver.share(id);
+                if duplicate.is_err() {
+                    driver.close_listener(id);
+                }
+                Ok((address, (id, duplicate?)))
+            };
+            let (port, (listener, duplicate)) =
+                reactor.open_port(endpoint.to_string(), factory, listen)?;
+            return Ok((port, listener, SharedSocket::Duplicate(duplicate)));
         };
         if !listen.reuse_port && listen.port != 0 {
             probe(listen).map_err(|error| ListenError::from_io(endpoint, error))?;
         }
         let mut listen = listen.clone().reuse_port(true);
-        let port = reactor.listen(&listen.clone().into(), factory)?;
+        let (port, listener) = self.listen_at(&listen.clone().into(), factory)?;
         listen.port = port.address().port().unwrap_or(listen.port);
-        Ok((port, SharedPort::Endpoint(listen.into())))
+        Ok((port, listener, SharedSocket::Endpoint(listen.into())))
+    }
+
+    fn listen_at(
+        &self,
+        endpoint: &ServerEndpoint,
+        factory: &Rc<dyn Factory>,
+    ) -> Result<(Port, ListenerId), ListenError> {
+        let listen = |driver: &dyn Driver, id| Ok((driver.listen(id, endpoint)?, id));
+        let reactor = &self.reactor.inner;
+        reactor.open_port(endpoint.to_string(), factory, listen)
     }
 
     fn listen_too(
         &self,
-        shared: &SharedPort,
+        shared: &SharedSocket,
         factory: &Rc<dyn Factory>,
-    ) -> Result<Port, ListenError> {
-        let reactor = &self.reactor.inner;
+    ) -> Result<(Port, ListenerId), ListenError> {
         match shared {
-            SharedPort::Endpoint(endpoint) => reactor.listen(endpoint, factory),
-            SharedPort::Socket(socket) => {
-                let socket = socket.try_clone();
-                let socket =
-                    socket.map_err(|error| ListenError::from_io("a shared port", error))?;
-                reactor.adopt_port(socket, factory)
+            SharedSocket::Endpoint(endpoint) => self.listen_at(endpoint, factory),
+            SharedSocket::Duplicate(socket) => {
+                let adopt =
+                    |driver: &dyn Driver, id| Ok((driver.adopt(id, socket.try_clone()?)?, id));
+                let reactor = &self.reactor.inner;
+                reactor.open_port("a shared port".to_owned(), factory, adopt)
             }
         }
     }
@@ -281,12 +320,18 @@ impl fmt::Debug for Worker<'_> {
 /// the number of the call.
 type SharedPorts = Mutex<BTreeMap<(String, usize), SharedPort>>;
 
-/// How the next worker gets at a port.
-enum SharedPort {
+/// A port that the next worker listens at, too.
+struct SharedPort {
+    socket: SharedSocket,
+    dealer: Arc<Dealer>,
+}
+
+/// How the next worker gets at it.
+enum SharedSocket {
     /// With the real port, to be shared.
     Endpoint(ServerEndpoint),
     /// A duplicate of the socket.
-    Socket(OwnedFd),
+    Duplicate(OwnedFd),
 }
 
 fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {

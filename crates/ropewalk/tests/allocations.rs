@@ -11,6 +11,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use http::{HeaderValue, Request, Response};
+use ropewalk::framing::{
+    FrameTransport, Int32StringReceiver, LineProtocol, LineReceiver, LineTransport,
+    NetstringReceiver, StringProtocol,
+};
 use ropewalk::web::{Body, Site, handler_fn};
 use ropewalk::{Address, Deferred, Factory, Protocol, Reactor, Transport};
 
@@ -84,6 +88,38 @@ impl Protocol for Echo {
 fn an_echo_with_its_timeout_reset_allocates_nothing() {
     let work = |rounds| exchanges(Rc::new(|_: &Address| Echo), &[7; 64], 64, rounds);
     assert_eq!(per_round(work), 0.0);
+}
+
+struct Frames;
+
+impl LineProtocol for Frames {
+    fn line_received(&mut self, transport: &mut LineTransport<'_>, line: &[u8]) {
+        transport.send_line(line);
+    }
+}
+
+impl StringProtocol for Frames {
+    fn string_received(&mut self, transport: &mut FrameTransport<'_>, string: &[u8]) {
+        transport.send_string(string);
+    }
+}
+
+#[test]
+fn a_frame_that_comes_whole_and_is_answered_allocates_nothing() {
+    let line: Rc<dyn Factory> = Rc::new(|_: &Address| LineReceiver::new(Frames));
+    let netstring: Rc<dyn Factory> = Rc::new(|_: &Address| NetstringReceiver::new(Frames));
+    let int32: Rc<dyn Factory> = Rc::new(|_: &Address| Int32StringReceiver::new(Frames));
+    let kinds: [(Rc<dyn Factory>, &[u8]); 4] = [
+        (Rc::clone(&line), b"hello\r\n"),
+        // Several at once.
+        (line, b"one\r\ntwo\r\nthree\r\n"),
+        (netstring, b"5:hello,"),
+        (int32, b"\0\0\0\x05hello"),
+    ];
+    for (factory, message) in kinds {
+        let work = |rounds| exchanges(Rc::clone(&factory), message, message.len(), rounds);
+        assert_eq!(per_round(work), 0.0, "{}", message.escape_ascii());
+    }
 }
 
 #[test]

@@ -45,9 +45,11 @@ enum Kind {
 
 /// Segments in order. A single one takes no allocation.
 #[derive(Default)]
-pub(crate) struct Segments {
-    first: Option<Segment>,
-    rest: VecDeque<Segment>,
+pub(crate) enum Segments {
+    #[default]
+    None,
+    One(Segment),
+    Many(VecDeque<Segment>),
 }
 
 /// Any error, as the `tower` ecosystem passes it on.
@@ -144,6 +146,18 @@ impl Body {
         }
     }
 
+    /// Takes the content, if it is short: a piece of bytes that is no longer than this, or none.
+    #[inline]
+    pub(crate) fn take_short(&mut self, at_most: usize) -> Option<Bytes> {
+        match &mut self.kind {
+            Kind::Segments(Segments::None) | Kind::Received(_, None) => Some(Bytes::new()),
+            Kind::Segments(Segments::One(Segment::Bytes(bytes))) if bytes.len() <= at_most => {
+                Some(std::mem::take(bytes))
+            }
+            _ => None,
+        }
+    }
+
     /// Takes its segments, if all of it is there.
     pub(crate) fn take_segments(&mut self) -> Option<Segments> {
         match &mut self.kind {
@@ -179,32 +193,40 @@ impl RequestInfo {
 impl Segments {
     /// Bytes in all.
     pub(crate) fn len(&self) -> u64 {
-        self.first.iter().chain(&self.rest).map(Segment::len).sum()
+        match self {
+            Self::None => 0,
+            Self::One(segment) => segment.len(),
+            Self::Many(segments) => segments.iter().map(Segment::len).sum(),
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.first.is_none() && self.rest.is_empty()
-    }
-
-    /// Takes the first, if it is one of bytes and no longer than this.
-    pub(crate) fn take_short(&mut self, at_most: usize) -> Option<Bytes> {
-        match &mut self.first {
-            Some(Segment::Bytes(bytes)) if bytes.len() <= at_most => {
-                let bytes = std::mem::take(bytes);
-                self.first = None;
-                Some(bytes)
-            }
-            _ => None,
+        match self {
+            Self::None => true,
+            Self::One(_) => false,
+            Self::Many(segments) => segments.is_empty(),
         }
     }
 
     pub(crate) fn pop_front(&mut self) -> Option<Segment> {
-        self.first.take().or_else(|| self.rest.pop_front())
+        match self {
+            Self::Many(segments) => segments.pop_front(),
+            _ => match std::mem::take(self) {
+                Self::One(segment) => Some(segment),
+                _ => None,
+            },
+        }
     }
 
     pub(crate) fn push_front(&mut self, segment: Segment) {
-        if let Some(second) = self.first.replace(segment) {
-            self.rest.push_front(second);
+        match self {
+            Self::None => *self = Self::One(segment),
+            Self::Many(segments) => segments.push_front(segment),
+            Self::One(_) => {
+                if let Self::One(second) = std::mem::take(self) {
+                    *self = Self::Many([segment, second].into());
+                }
+            }
         }
     }
 }
@@ -247,18 +269,16 @@ impl From<FileRegion> for Body {
 
 impl From<Segment> for Body {
     fn from(segment: Segment) -> Self {
-        let (first, rest) = (Some(segment), VecDeque::new());
         Self {
-            kind: Kind::Segments(Segments { first, rest }),
+            kind: Kind::Segments(Segments::One(segment)),
         }
     }
 }
 
 impl From<Vec<Segment>> for Body {
     fn from(segments: Vec<Segment>) -> Self {
-        let (first, rest) = (None, segments.into());
         Self {
-            kind: Kind::Segments(Segments { first, rest }),
+            kind: Kind::Segments(Segments::Many(segments.into())),
         }
     }
 }

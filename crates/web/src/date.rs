@@ -3,10 +3,11 @@
 use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant, SystemTime};
 
-/// The time of day as an IMF-fixdate (RFC 9110, section 5.6.7), kept for as long as it is right.
+/// The Date field with the time of day as an IMF-fixdate (RFC 9110, section 5.6.7), as a line, kept
+/// for as long as it is right.
 #[derive(Default)]
 pub(crate) struct DateCache {
-    text: RefCell<String>,
+    line: RefCell<String>,
     valid_until: Cell<Option<Instant>>,
 }
 
@@ -20,13 +21,14 @@ impl DateCache {
                 .unwrap_or_default();
             let left = Duration::from_secs(1) - Duration::from_nanos(since.subsec_nanos().into());
             self.valid_until.set(Some(now + left));
-            *self.text.borrow_mut() = httpdate::fmt_http_date(wall.max(SystemTime::UNIX_EPOCH));
+            let date = httpdate::fmt_http_date(wall.max(SystemTime::UNIX_EPOCH));
+            *self.line.borrow_mut() = format!("date: {date}\r\n");
         }
     }
 
-    /// Calls `use_date` with the date as it was last made.
-    pub(crate) fn with<R>(&self, use_date: impl FnOnce(&str) -> R) -> R {
-        use_date(&self.text.borrow())
+    /// Calls `use_line` with the line as it was last made.
+    pub(crate) fn with<R>(&self, use_line: impl FnOnce(&str) -> R) -> R {
+        use_line(&self.line.borrow())
     }
 }
 
@@ -49,10 +51,10 @@ mod tests {
             cache.refresh(start + after, read);
             cache.with(str::to_owned)
         };
-        assert_eq!(date_after(0), "Sun, 06 Nov 1994 08:49:37 GMT");
-        assert_eq!(date_after(599), "Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(date_after(0), "date: Sun, 06 Nov 1994 08:49:37 GMT\r\n");
+        assert_eq!(date_after(599), "date: Sun, 06 Nov 1994 08:49:37 GMT\r\n");
         assert_eq!(reads.get(), 1);
-        assert_eq!(date_after(600), "Sun, 06 Nov 1994 08:49:38 GMT");
+        assert_eq!(date_after(600), "date: Sun, 06 Nov 1994 08:49:38 GMT\r\n");
         assert_eq!(reads.get(), 2);
     }
 }

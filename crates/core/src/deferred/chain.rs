@@ -14,10 +14,12 @@ use std::mem;
 use std::panic::{self, AssertUnwindSafe, Location};
 use std::rc::{Rc, Weak};
 use std::task::Waker;
+use std::thread;
 
 use super::trampoline::Deliver;
 use super::{Abandoned, Cancelled, State, trampoline, unhandled};
 use crate::Failure;
+use crate::inherited::ContextSnapshot;
 
 /// How many links may call each other directly before the result goes back to the loop in
 /// [`trampoline`], which spares the stack but costs a detour.
@@ -107,12 +109,14 @@ impl<T> Core<T> {
         });
     }
 
-    /// The Deferred was dropped: from now on nobody asks for the result.
-    pub(super) fn detach(&self) {
-        self.then.set(Then::Report);
+    /// The Deferred was dropped: from now on nobody asks for the result. True if a task was
+    /// waiting for it.
+    pub(super) fn detach(&self) -> bool {
+        let then = self.then.replace(Then::Report);
         if let Some(Err(failure)) = self.result.take() {
             unhandled::report(&failure, self.made);
         }
+        matches!(then, Then::Wake(_))
     }
 }
 
@@ -149,7 +153,10 @@ pub(super) fn cancel(node: Rc<dyn Chain>) {
         Ok(false) => {}
         Err(payload) => {
             root.fail(Failure::new(Cancelled));
-            panic::resume_unwind(payload);
+            // What is dropped by a panic may be cancelled by it.
+            if !thread::panicking() {
+                panic::resume_unwind(payload);
+            }
         }
     }
 }
@@ -181,8 +188,29 @@ where
         waits_for: Cell::new(Some(waits_for)),
         takes: PhantomData,
     });
-    upstream.core().then.set(Then::Call(link.clone()));
+    let sink: Rc<dyn Sink<T>> = match ContextSnapshot::capture_any() {
+        None => link.clone(),
+        Some(context) => Rc::new(InContext {
+            context,
+            sink: Cell::new(Some(link.clone())),
+        }),
+    };
+    upstream.core().then.set(Then::Call(sink));
     link
+}
+
+/// Stands before a link that was added where there was something to inherit.
+struct InContext<T> {
+    context: ContextSnapshot,
+    sink: Cell<Option<Rc<dyn Sink<T>>>>,
+}
+
+impl<T> Sink<T> for InContext<T> {
+    fn receive(self: Rc<Self>, result: Result<T, Failure>, _: u32) -> Option<Rc<dyn Deliver>> {
+        let sink = self.sink.take()?;
+        // No further link: that has a context of its own.
+        self.context.run(|| sink.receive(result, 0))
+    }
 }
 
 /// [`Node::settle`] for every node. Inlined, so that a link goes on with its result, and is

@@ -10,10 +10,19 @@
 //! those who make a Deferred.
 
 mod chain;
+mod event;
+mod gather;
 mod into_deferred;
+mod join;
+mod list;
+mod lock;
+mod pause;
+mod queue;
 mod resolver;
+mod semaphore;
 mod trampoline;
 mod unhandled;
+mod waiters;
 
 use std::fmt;
 use std::future::Future;
@@ -24,10 +33,19 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use self::chain::Node;
+pub use self::event::DeferredEvent;
+pub use self::gather::{Gather, gather_results};
 pub use self::into_deferred::IntoDeferred;
+pub use self::join::FirstError;
+pub use self::list::{DeferredList, race};
+pub use self::lock::DeferredLock;
+pub use self::pause::{Paused, maybe_deferred};
+pub use self::queue::{DeferredQueue, QueueOverflow, QueueUnderflow};
 pub use self::resolver::{Abandoned, Cancelled, Resolver};
+pub use self::semaphore::{DeferredSemaphore, Permit};
 #[cfg(test)]
 pub(crate) use self::unhandled::tests::logged_by;
+pub use self::waiters::TooManyWaiters;
 use crate::Failure;
 
 /// A result that will come: a `T` or a [`Failure`].
@@ -54,11 +72,16 @@ use crate::Failure;
 /// above), the type of a variable (`let code: Deferred<u16> = …`), or
 /// `add_callback::<u16, _>(…)`.
 ///
-/// A Deferred is also a future, of a `Result<T, Failure>`.
+/// A Deferred is also a future, of a `Result<T, Failure>`. As with any future, to drop it while
+/// it is awaited cancels it; so a task that is cancelled stops what it waits for.
 ///
-/// Dropping a Deferred lets the operation go on; [`cancel`](Self::cancel) stops it. A failure
-/// that reaches a dropped Deferred, or is dropped with it, is reported at once as an error event
-/// of [`tracing`] with the target `ropewalk::unhandled`. [`Cancelled`] is not: it was asked for.
+/// Dropping a Deferred that nobody awaits lets the operation go on; [`cancel`](Self::cancel)
+/// stops it. A failure that reaches a dropped Deferred, or is dropped with it, is reported at
+/// once as an error event of [`tracing`] with the target `ropewalk::unhandled`. [`Cancelled`] is
+/// not: it was asked for.
+///
+/// A callback runs with the values and in the span that held where it was added
+/// ([`ContextKey`](crate::ContextKey)).
 ///
 /// A Deferred and its Resolver stay on one thread.
 #[must_use = "the operation goes on without it, but nobody hears of the result: \
@@ -217,6 +240,20 @@ impl<T: 'static> Deferred<T> {
         }
     }
 
+    /// What cancels this later, whatever was added to it since; `None` if it has fired. It keeps
+    /// nothing alive.
+    pub(crate) fn weak_cancel(&self) -> Option<impl FnOnce() + 'static> {
+        let Inner::Pending(node) = &self.inner else {
+            return None;
+        };
+        let weak = Rc::downgrade(node);
+        (!node.core().is_fired()).then_some(move || {
+            if let Some(node) = weak.upgrade() {
+                chain::cancel(node);
+            }
+        })
+    }
+
     /// Whether the result is there.
     #[must_use]
     pub fn is_fired(&self) -> bool {
@@ -298,7 +335,11 @@ impl<T> Drop for Deferred<T> {
     fn drop(&mut self) {
         match &self.inner {
             Inner::Ready(Err(failure), made) => unhandled::report(failure, made),
-            Inner::Pending(node) => node.core().detach(),
+            Inner::Pending(node) => {
+                if node.core().detach() {
+                    chain::cancel(node.clone());
+                }
+            }
             Inner::Ready(Ok(_), _) | Inner::Taken => {}
         }
     }

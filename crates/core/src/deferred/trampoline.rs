@@ -10,6 +10,8 @@ use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
 use std::thread;
 
+use crate::inherited;
+
 /// What can be run: a node that holds a result.
 pub(super) trait Deliver {
     /// Passes the result that this holds to what was waiting for it. Returns the node to deliver
@@ -30,6 +32,7 @@ thread_local! {
 ///
 /// The first panic of a callback unwinds from here, when all there is to run has run.
 pub(super) fn run(node: Rc<dyn Deliver>) {
+    let _outside = inherited::leave();
     let nested = NESTED.get();
     let mut next = Some(node);
     if nested >= MAX_NESTED {

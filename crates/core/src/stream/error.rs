@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::io::{self, ErrorKind};
 
+use crate::failure::Boxed;
 use crate::{ConnectionAborted, ConnectionDone, ConnectionLost, Failure, TimedOut, WriteStalled};
 
 /// Why a stream cannot go on: what an [`io::Error`] of a stream holds.
@@ -21,35 +22,34 @@ use crate::{ConnectionAborted, ConnectionDone, ConnectionLost, Failure, TimedOut
 #[derive(Debug)]
 pub struct StreamError {
     doing: &'static str,
-    failure: Failure,
+    failure: Boxed,
 }
 
 impl StreamError {
     /// What the connection ended with, or what the stream cannot do any more.
     #[must_use]
     pub fn failure(&self) -> &Failure {
-        &self.failure
+        &self.failure.0
     }
 
     /// `failure`, met while `doing`, in the words of `std::io`.
     pub(super) fn to_io(doing: &'static str, failure: Failure) -> io::Error {
-        io::Error::new(kind(&failure), Self { doing, failure })
+        let kind = kind(&failure);
+        let failure = Boxed(failure);
+        io::Error::new(kind, Self { doing, failure })
     }
 }
 
 impl fmt::Display for StreamError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.failure.source_error() {
-            // It has its words in the chain of sources.
-            Some(_) => write!(f, "{}: the connection has ended", self.doing),
-            None => write!(f, "{}: {}", self.doing, self.failure),
-        }
+        // What ended it has its words in the chain of sources.
+        write!(f, "{}: the connection has ended", self.doing)
     }
 }
 
 impl Error for StreamError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.failure.source_error()
+        Some(&self.failure)
     }
 }
 

@@ -286,7 +286,8 @@ impl Memory {
         host: Address,
     ) -> Option<Channel> {
         let protocol = factory.build_protocol(&peer)?;
-        Some(Channel::new(
+        let policies = factory.build_policies(&peer);
+        let channel = Channel::new(
             Rc::clone(&self.context),
             id,
             protocol,
@@ -294,7 +295,8 @@ impl Memory {
             Rc::new(factory.limits()),
             peer,
             Rc::new(host),
-        ))
+        );
+        Some(channel.with_policies(policies))
     }
 
     fn handle(&self, id: ConnectionId) -> Option<Connection> {

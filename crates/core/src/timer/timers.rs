@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::{DelayedCall, TimerId, Wheel};
+use crate::inherited::ContextSnapshot;
 
 type Call = Box<dyn FnOnce()>;
 
@@ -65,7 +66,8 @@ impl Timers {
     }
 
     /// Lets `call` run once, at the first [`run_due`](Self::run_due) at `now + delay` or later.
-    /// A delay beyond what the clock can count (584 years) lasts until then.
+    /// A delay beyond what the clock can count (584 years) lasts until then. `call` runs with the
+    /// values and in the span that hold here ([`ContextKey`](crate::ContextKey)).
     pub fn call_later(
         &self,
         now: Instant,
@@ -73,6 +75,10 @@ impl Timers {
         call: Box<dyn FnOnce()>,
     ) -> DelayedCall {
         self.set_now(now);
+        let call = match ContextSnapshot::capture_any() {
+            None => call,
+            Some(context) => Box::new(move || context.run(call)),
+        };
         let deadline = after(self.shared.nanos(now), delay);
         let id = self.shared.wheel.borrow_mut().insert(deadline, call);
         DelayedCall::new(Rc::downgrade(&self.shared), id)

@@ -461,7 +461,11 @@ fn a_layer_that_breaks_its_contract_ends_its_connection_and_not_the_loop() {
 
 #[test]
 fn what_a_layer_says_by_itself_stalls_only_after_its_time() {
-    let mut rig = Rig::layered(Script::new(), boxed(Secure::default()));
+    let limits = ConnectionLimits {
+        handshake: Duration::MAX,
+        ..Default::default()
+    };
+    let mut rig = Rig::with(Script::new(), boxed(Secure::default()), limits);
     rig.room = 0;
     rig.advance(100 * SECOND);
     rig.connect();

@@ -10,4 +10,5 @@ mod handles;
 mod layer_kit;
 mod layers;
 mod panics;
+mod policies;
 mod rig;

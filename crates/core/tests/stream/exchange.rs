@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use ropewalk_core::testing::{MemoryReactor, Pair};
 use ropewalk_core::{ConnectionStream, Failure, Protocol, Transport};
 
-use crate::rig::{Peer, got, on, pattern, read_all, start, stream};
+use crate::rig::{Peer, failure, got, on, pattern, read_all, start, stream};
 
 type Seen = Rc<RefCell<Vec<u8>>>;
 
@@ -279,7 +279,8 @@ fn a_stream_whose_connection_goes_to_another_protocol_is_told() {
     pair.run();
     let error = reading.get().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Other);
-    assert!(error.to_string().contains("another protocol"), "{error}");
+    let reason = failure(&error).to_string();
+    assert!(reason.contains("another protocol"), "{reason}");
 }
 
 #[test]

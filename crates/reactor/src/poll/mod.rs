@@ -23,7 +23,7 @@ use mio::{Events, Interest, Poll, Registry, Token, Waker};
 use ropewalk_core::endpoint::ServerEndpoint;
 use ropewalk_core::{Address, ConnectionId, OutputQueue, SendStatus, SocketOption};
 
-use crate::driver::{Completions, Driver, ListenerId, QueryId, Target, Wake};
+use crate::driver::{Accept, Completions, Driver, ListenerId, QueryId, Target, Wake};
 pub(crate) use listener::probe;
 use listener::{Accepted, Listener};
 use resolver::Resolver;
@@ -299,8 +299,13 @@ impl PollDriver {
                 Some(Accepted::Failed(error)) => return completions.accept_failed(id, error),
                 Some(Accepted::Nothing) | None => return,
             };
-            let Some(connection) = completions.accepted(id, peer, &host) else {
-                continue;
+            let connection = match completions.accepted(id, peer, &host) {
+                Accept::As(connection) => connection,
+                Accept::Refuse => continue,
+                Accept::HandOver(to) => {
+                    to(stream.into());
+                    continue;
+                }
             };
             match self.insert(connection, stream, flag::READING) {
                 Ok(()) => completions.opened(connection, &host),
@@ -352,6 +357,10 @@ impl Driver for PollDriver {
     fn share(&self, id: ListenerId) -> io::Result<OwnedFd> {
         self.listener(id, |listener| listener.share())
             .unwrap_or_else(|| Err(io::ErrorKind::NotConnected.into()))
+    }
+
+    fn take_over(&self, id: ConnectionId, socket: OwnedFd) -> io::Result<()> {
+        self.insert(id, Stream::adopt(socket)?, flag::READING)
     }
 
     fn resume_accepting(&self, id: ListenerId) {

@@ -2,7 +2,7 @@
 
 use std::io::{self, IoSlice, Read};
 use std::net::{Shutdown, SocketAddr};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -212,7 +212,25 @@ pub(super) enum Stream {
     Unix(UnixStream),
 }
 
+impl From<Stream> for OwnedFd {
+    fn from(stream: Stream) -> Self {
+        match stream {
+            Stream::Tcp(stream) => std::net::TcpStream::from(stream).into(),
+            Stream::Unix(stream) => std::os::unix::net::UnixStream::from(stream).into(),
+        }
+    }
+}
+
 impl Stream {
+    /// A connection that is up, and does not block.
+    pub(super) fn adopt(socket: OwnedFd) -> io::Result<Self> {
+        let socket = socket2::Socket::from(socket);
+        Ok(match socket.domain()? {
+            Domain::UNIX => Self::Unix(UnixStream::from_std(socket.into())),
+            _ => Self::Tcp(TcpStream::from_std(socket.into())),
+        })
+    }
+
     /// Begins to connect.
     pub(super) fn connect(target: Target<'_>) -> io::Result<Self> {
         match target {

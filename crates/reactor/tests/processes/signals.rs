@@ -6,7 +6,8 @@ use std::num::NonZeroUsize;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 
-use ropewalk_reactor::{Reactor, RunError, Workers, stop_on_signals};
+use ropewalk_core::Deferred;
+use ropewalk_reactor::{Reactor, RunError, Workers, react, stop_on_signals};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::{On, factory, loopback, serve, socket_addr};
@@ -192,5 +193,29 @@ fn a_signal_drains_all_workers() {
     program.signal(Signal::TERM);
     assert_eq!(peer.read(&mut [0]).unwrap(), 0);
     assert_eq!(program.hear("workers ended"), "true");
+    assert!(program.end().success());
+}
+
+fn program_that_reacts() {
+    let code = react(|_| {
+        let (resolver, forever) = Deferred::<()>::with_canceller(|| println!("\ncancelled"));
+        std::mem::forget(resolver);
+        println!("\nreacting");
+        forever
+    });
+    let success = format!("{:?}", std::process::ExitCode::SUCCESS);
+    println!("\ncode 0: {}", format!("{code:?}") == success);
+}
+
+#[test]
+fn a_signal_cancels_the_main_of_react() {
+    if is_program() {
+        return program_that_reacts();
+    }
+    let mut program = Program::start("signals::a_signal_cancels_the_main_of_react");
+    program.hear("reacting");
+    program.signal(Signal::INT);
+    program.hear("cancelled");
+    assert_eq!(program.hear("code 0:"), "true");
     assert!(program.end().success());
 }

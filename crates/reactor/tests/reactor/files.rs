@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::{Arc, mpsc};
 
-use ropewalk_core::{ConnectionLost, FileRegion};
+use ropewalk_core::{ConnectionLost, FileRegion, FileSender};
 use ropewalk_reactor::Reactor;
 
 use crate::support::{On, narrow_client, once, pattern, run_with, serve};
@@ -49,6 +49,36 @@ fn regions_are_sent_in_their_place_among_bytes() {
         b"tail",
     ];
     assert!(received == expected.concat());
+}
+
+#[test]
+fn a_file_sender_sends_all_of_a_file_in_pieces_and_tells_when_that_is_done() {
+    for transformed in [false, true] {
+        let reactor = Reactor::new().unwrap();
+        let (file, offset, len) = (file(3_000_000), 10, 2_500_000);
+        let region = FileRegion { file, offset, len };
+        let protocol = On::nothing().made(move |transport| {
+            let mut sender = FileSender::new(region.clone());
+            if transformed {
+                sender = sender.transform(|piece| piece);
+            }
+            let connection = transport.connection();
+            let sent = sender.begin_file_transfer(&connection);
+            drop(sent.add_callback(move |bytes| {
+                connection.write(format!("{bytes} bytes").as_bytes());
+                connection.lose_connection();
+            }));
+        });
+        let address = serve(&reactor, once(protocol));
+        let received = run_with(&reactor, move || {
+            let mut received = Vec::new();
+            let mut peer = TcpStream::connect(address).unwrap();
+            peer.read_to_end(&mut received).unwrap();
+            received
+        });
+        let expected = [&pattern(10, 2_500_000)[..], b"2500000 bytes"];
+        assert!(received == expected.concat());
+    }
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod lifecycle;
 mod listen;
 mod panics;
 mod pressure;
+mod react;
 mod shutdown;
 mod streams;
 mod stress;

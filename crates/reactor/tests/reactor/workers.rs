@@ -44,8 +44,9 @@ fn run<T: Send + Clone>(
             let all: Vec<_> = is_set_up.iter().take(count).collect();
             let (sent, remotes): (Vec<_>, Vec<_>) = all.into_iter().unzip();
             if sent.len() == count {
+                // A peer that panics ends them too.
+                let _stop = StopAtEnd(&remotes[count - 1]);
                 peer(sent);
-                remotes[count - 1].call_from_thread(|reactor| reactor.stop());
             }
         });
         let set_up = Mutex::new(set_up);
@@ -56,6 +57,14 @@ fn run<T: Send + Clone>(
             Ok(())
         })
     })
+}
+
+struct StopAtEnd<'a>(&'a ReactorRemote);
+
+impl Drop for StopAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.call_from_thread(|reactor| reactor.stop());
+    }
 }
 
 fn seen<S: Read>(count: usize, mut connect: impl FnMut() -> S) {
@@ -254,4 +263,113 @@ fn a_run_that_ends_badly_surfaces_and_the_deadline_holds_for_all() {
         ),
         "{error}"
     );
+}
+
+/// A protocol that says which worker has it, and from whom, and stays.
+fn staying(worker: &Worker<'_>) -> Rc<dyn ropewalk_core::Factory> {
+    let index = worker.index() as u8;
+    factory(move || {
+        On::nothing().made(move |transport| {
+            let (peer, host) = (transport.peer().port(), transport.host().port());
+            let ports = [peer, host].map(|port| port.unwrap_or_default().to_be_bytes());
+            transport.write(&[&[index], &ports[0][..], &ports[1][..]].concat());
+        })
+    })
+}
+
+fn told(stream: &mut impl Read) -> (usize, [u16; 2]) {
+    let mut told = [0; 5];
+    stream.read_exact(&mut told).unwrap();
+    let port = |at: usize| u16::from_be_bytes([told[at], told[at + 1]]);
+    (told[0].into(), [port(1), port(3)])
+}
+
+#[test]
+fn few_connections_are_spread_evenly_and_keep_their_addresses() {
+    let setup = |worker: &Worker<'_>| {
+        let port = worker.listen(&loopback(), staying(worker))?;
+        Ok((socket_addr(&port), worker.reactor().remote()))
+    };
+    run(
+        &workers(3),
+        3,
+        setup,
+        |workers: Vec<(SocketAddr, ReactorRemote)>| {
+            let port = workers[0].0;
+            let mut open: Vec<Vec<TcpStream>> = (0..3).map(|_| Vec::new()).collect();
+            let connect = |open: &mut Vec<Vec<TcpStream>>| {
+                let mut stream = TcpStream::connect(port).unwrap();
+                let (worker, addresses) = told(&mut stream);
+                let ours = stream.local_addr().unwrap().port();
+                assert_eq!(addresses, [ours, port.port()]);
+                open[worker].push(stream);
+            };
+            for count in 1..=12 {
+                connect(&mut open);
+                let held = open.iter().map(Vec::len);
+                let (least, most) = (held.clone().min().unwrap(), held.max().unwrap());
+                assert!(most - least <= 1, "{least} and {most} of {count}");
+            }
+            for mut stream in open[1].drain(..) {
+                stream.shutdown(std::net::Shutdown::Write).unwrap();
+                assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+            }
+            // Its worker has closed them, and has counted that when it does something else.
+            let (done, is_done) = mpsc::channel();
+            workers[1]
+                .1
+                .call_from_thread(move |_| done.send(()).unwrap());
+            is_done.recv().unwrap();
+            for _ in 0..4 {
+                connect(&mut open);
+            }
+            assert_eq!(open.iter().map(Vec::len).collect::<Vec<_>>(), [4, 4, 4]);
+        },
+    )
+    .unwrap();
+}
+
+#[test]
+fn connections_of_a_unix_socket_are_spread_evenly() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("shared");
+    let endpoint = UnixListen::new(&path).into();
+    let setup = |worker: &Worker<'_>| {
+        worker.listen(&endpoint, staying(worker))?;
+        Ok(())
+    };
+    run(&workers(2), 2, setup, |_| {
+        let mut held = [0, 0];
+        let open: Vec<_> = (0..10)
+            .map(|_| {
+                let mut stream = UnixStream::connect(&path).unwrap();
+                held[told(&mut stream).0] += 1;
+                stream
+            })
+            .collect();
+        assert_eq!(held, [5, 5]);
+        drop(open);
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_worker_that_listens_no_more_is_dealt_nothing() {
+    let setup = |worker: &Worker<'_>| {
+        let port = worker.listen(&loopback(), staying(worker))?;
+        if worker.index() == 0 {
+            // As when it has too much to do with something else.
+            port.stop_listening();
+        }
+        Ok(socket_addr(&port))
+    };
+    run(&workers(2), 2, setup, |ports: Vec<SocketAddr>| {
+        let mut open = Vec::new();
+        for _ in 0..10 {
+            let mut stream = TcpStream::connect(ports[1]).unwrap();
+            assert_eq!(told(&mut stream).0, 1);
+            open.push(stream);
+        }
+    })
+    .unwrap();
 }

@@ -280,7 +280,7 @@ impl ChunkedDecoder {
         };
         let mut trailers = HeaderMap::with_capacity(fields.len());
         for field in fields {
-            append_field(&mut trailers, &block, field)?;
+            append_field(&mut trailers, field.name, block.slice_ref(field.value))?;
         }
         if trailers.keys().any(is_forbidden_trailer) {
             return Err(FORBIDDEN_TRAILER);

@@ -21,8 +21,7 @@ use super::exchange::{Exchange, Feed, Source};
 use super::shared::Shared;
 use super::stream::{Gate, QUEUE_AHEAD, write_stream};
 use super::{
-    BodyLength, HeadScan, RequestError, RequestHead, ResponseFraming, ResponseHead,
-    response_asks_to_close,
+    BodyLength, HeadScan, RequestError, RequestHead, ResponseFields, ResponseFraming, ResponseHead,
 };
 use crate::access_log::{CLIENT_CLOSED, Entry};
 use crate::body::{BODY_BUFFER, Body, BodyError, BoxError, Segments, incoming};
@@ -213,21 +212,28 @@ where
                 (Some(sender), Some(received))
             }
         };
-        let mut exchange = self.site.exchange();
-        exchange.begin(&head, sender, log);
+        let mut exchange = Exchange::new(&head, sender, log);
         exchange.keep_alive &= !self.draining && !last;
         let (peer, host) = (transport.peer(), transport.host().clone());
         let info = RequestInfo::new(peer, host, transport.now());
         let body = Body::received(info, received);
-        let called = self.call(Request::from_parts(head.parts, body));
-        match called {
-            Called::Answered(result) => {
-                self.state = State::Exchange(exchange);
-                self.answered(transport, result);
+        match self.call(Request::from_parts(head.parts, body)) {
+            Called::Answered(Ok(response)) => {
+                let responded = self.respond(transport, &mut exchange, response);
+                if responded.is_ok() && exchange.is_over() {
+                    // Nearly all of them: nothing of it need be kept.
+                    return exchange.log_answered();
+                }
+                self.state = State::Exchange(Box::new(exchange));
+                self.responded(transport, responded);
+            }
+            Called::Answered(Err(error)) => {
+                self.state = State::Exchange(Box::new(exchange));
+                self.failed(transport, error);
             }
             Called::Answering(future) => {
                 exchange.task = Some(self.spawn_handler(transport, &mut exchange, future));
-                self.state = State::Exchange(exchange);
+                self.state = State::Exchange(Box::new(exchange));
             }
         }
     }
@@ -289,23 +295,40 @@ where
         }))
     }
 
-    /// The handler has answered, or failed.
+    /// The handler has answered, or failed, after a while.
     fn answered(&mut self, transport: &mut Transport, result: Result<Response<B>, S::Error>) {
         match result {
-            Ok(response) => self.respond(transport, response),
-            Err(error) => {
-                let failure = Failure::new(error);
-                match failure.check::<BodyError>() {
-                    Some(BodyError::TooLarge { .. }) => self.refuse(transport, TOO_LARGE),
-                    Some(BodyError::Malformed(error)) => self.refuse(transport, *error),
-                    Some(BodyError::Disconnected) if self.lacks_body() => {
-                        transport.lose_connection();
-                    }
-                    _ => {
-                        tracing::error!(%failure, "a handler failed");
-                        self.refuse(transport, HANDLER_FAILED);
-                    }
+            Ok(response) => {
+                if let State::Exchange(mut exchange) =
+                    std::mem::replace(&mut self.state, State::Head)
+                {
+                    let responded = self.respond(transport, &mut exchange, response);
+                    self.state = State::Exchange(exchange);
+                    self.responded(transport, responded);
                 }
+            }
+            Err(error) => self.failed(transport, error),
+        }
+    }
+
+    /// An answer was begun, or cannot be sent.
+    fn responded(&mut self, transport: &mut Transport, result: Result<(), RequestError>) {
+        match result {
+            Ok(()) => self.attend_reader(transport),
+            Err(error) => self.refuse(transport, error),
+        }
+    }
+
+    /// The handler has failed.
+    fn failed(&mut self, transport: &mut Transport, error: S::Error) {
+        let failure = Failure::new(error);
+        match failure.check::<BodyError>() {
+            Some(BodyError::TooLarge { .. }) => self.refuse(transport, TOO_LARGE),
+            Some(BodyError::Malformed(error)) => self.refuse(transport, *error),
+            Some(BodyError::Disconnected) if self.lacks_body() => transport.lose_connection(),
+            _ => {
+                tracing::error!(%failure, "a handler failed");
+                self.refuse(transport, HANDLER_FAILED);
             }
         }
     }
@@ -315,32 +338,38 @@ where
         matches!(&self.state, State::Exchange(exchange) if !exchange.body_is_complete())
     }
 
-    fn respond(&mut self, transport: &mut Transport, response: Response<B>) {
+    /// Writes the head of an answer, and begins with its content.
+    #[inline]
+    fn respond(
+        &self,
+        transport: &mut Transport,
+        exchange: &mut Exchange,
+        response: Response<B>,
+    ) -> Result<(), RequestError> {
         let (parts, mut body) = response.into_parts();
-        let State::Exchange(exchange) = &mut self.state else {
-            return;
-        };
         if parts.status.is_informational() {
             tracing::error!(status = %parts.status, "a handler's answer is no final one");
-            return self.refuse(transport, HANDLER_FAILED);
+            return Err(HANDLER_FAILED);
         }
-        let mut segments = take_segments(&mut body);
-        let length = match &segments {
-            Some(segments) => Some(segments.len()),
-            None => body.size_hint().exact(),
+        let fields = ResponseFields::new(&parts.headers);
+        let content = Content::of(&mut body);
+        let length = match &content {
+            Content::Short(bytes) => Some(bytes.len() as u64),
+            Content::Segments(segments) => Some(segments.len()),
+            Content::Stream => body.size_hint().exact(),
         };
         let framing = ResponseFraming::choose(
             &exchange.method,
             exchange.version,
             parts.status,
-            &parts.headers,
+            &fields,
             length,
         );
         let framing = match framing {
             Ok(framing) => framing,
             Err(error) => {
                 tracing::error!(%error, "a handler's answer cannot be sent");
-                return self.refuse(transport, HANDLER_FAILED);
+                return Err(HANDLER_FAILED);
             }
         };
         exchange.status = parts.status;
@@ -349,35 +378,34 @@ where
         exchange.keep_alive &= !self.draining
             && framing != ResponseFraming::UntilClose
             && !is_tunnel
-            && !response_asks_to_close(&parts.headers)
+            && !fields.ask_to_close()
             && exchange.may_skip_body(SKIP_AT_MOST);
         let head = ResponseHead {
             status: parts.status,
             version: exchange.version,
-            headers: &parts.headers,
+            fields,
             framing,
             keep_alive: exchange.keep_alive,
             date: "",
         };
-        let short = match &mut segments {
-            Some(segments) if framing.sends_body() => segments.take_short(SHORT),
-            _ => None,
+        let short = match &content {
+            Content::Short(bytes) if framing.sends_body() => &bytes[..],
+            _ => &[],
         };
-        let short = short.unwrap_or_default();
         exchange.sent = short.len() as u64;
-        self.site.write_head(transport, head, &short);
+        self.site.write_head(transport, head, short);
         exchange.give_up_body();
-        exchange.source = match segments {
-            _ if !framing.sends_body() => Source::Done,
-            Some(segments) => Source::Segments(segments),
-            None => {
+        exchange.source = match content {
+            Content::Segments(segments) if framing.sends_body() => Source::Segments(segments),
+            Content::Stream if framing.sends_body() => {
                 exchange.task = Some(Self::spawn_stream(transport, exchange, body, framing));
                 Source::Stream
             }
+            _ => Source::Done,
         };
         exchange.fill(transport);
         self.site.give_back(parts.headers);
-        self.attend_reader(transport);
+        Ok(())
     }
 
     /// Writes an answer that comes piece by piece. Its end comes back as a call.
@@ -427,10 +455,8 @@ where
             return;
         };
         exchange.end_task();
-        exchange.log(exchange.status.as_u16());
-        let keep_alive = exchange.keep_alive;
-        self.site.put_back(exchange);
-        if !keep_alive {
+        exchange.log_answered();
+        if !exchange.keep_alive {
             self.close(transport, heard_all);
         }
     }
@@ -502,7 +528,7 @@ where
         let head = ResponseHead {
             status: error.status(),
             version,
-            headers: &headers,
+            fields: ResponseFields::new(&headers),
             framing,
             keep_alive: false,
             date: "",
@@ -688,10 +714,29 @@ fn attend_body<S, B>(
     }
 }
 
-/// Takes the segments of a body of ours, if all of it is there.
-fn take_segments<B: 'static>(body: &mut B) -> Option<Segments> {
-    let any: &mut dyn Any = body;
-    any.downcast_mut::<Body>()?.take_segments()
+/// What an answer carries, by the way in which it is sent.
+enum Content {
+    /// No more than a copy is cheap for.
+    Short(Bytes),
+    /// Pieces that are all there.
+    Segments(Segments),
+    /// It comes from the body, in its time.
+    Stream,
+}
+
+impl Content {
+    /// Takes what is there of a body, if it is one of ours.
+    #[inline]
+    fn of<B: 'static>(body: &mut B) -> Self {
+        let any: &mut dyn Any = body;
+        let Some(body) = any.downcast_mut::<Body>() else {
+            return Self::Stream;
+        };
+        match body.take_short(SHORT) {
+            Some(bytes) => Self::Short(bytes),
+            None => body.take_segments().map_or(Self::Stream, Self::Segments),
+        }
+    }
 }
 
 /// Aborts the connection when a task ends, by a panic, before it has done its work.

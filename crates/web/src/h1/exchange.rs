@@ -59,44 +59,31 @@ pub(super) enum Feed {
 }
 
 impl Exchange {
-    /// One that has not begun.
-    pub(super) fn new() -> Self {
-        Self {
-            method: Method::GET,
-            version: Version::HTTP_11,
-            keep_alive: false,
-            status: StatusCode::OK,
-            sent: 0,
-            log: None,
-            task: None,
-            source: Source::Done,
-            gate: None,
-            rest: Rest::Nothing,
-            sender: None,
-            expect_continue: false,
-        }
-    }
-
     /// A request with this head has come. `sender` takes its body, if it has one.
-    pub(super) fn begin(
-        &mut self,
+    #[inline]
+    pub(super) fn new(
         head: &RequestHead,
         sender: Option<BodySender>,
         log: Option<Box<Entry>>,
-    ) {
-        self.method = head.parts.method.clone();
-        self.version = head.parts.version;
-        self.keep_alive = head.keep_alive;
-        self.sent = 0;
-        self.log = log;
-        self.source = Source::Handler;
-        self.rest = match head.body {
-            BodyLength::None | BodyLength::Length(0) => Rest::Nothing,
-            BodyLength::Length(length) => Rest::Length(length),
-            BodyLength::Chunked => Rest::Chunked(Box::default()),
-        };
-        self.sender = sender;
-        self.expect_continue = head.expect_continue;
+    ) -> Self {
+        Self {
+            method: head.parts.method.clone(),
+            version: head.parts.version,
+            keep_alive: head.keep_alive,
+            status: StatusCode::OK,
+            sent: 0,
+            log,
+            task: None,
+            source: Source::Handler,
+            gate: None,
+            rest: match head.body {
+                BodyLength::None | BodyLength::Length(0) => Rest::Nothing,
+                BodyLength::Length(length) => Rest::Length(length),
+                BodyLength::Chunked => Rest::Chunked(Box::default()),
+            },
+            sender,
+            expect_continue: head.expect_continue,
+        }
     }
 
     /// Gives it the bytes that follow.
@@ -155,6 +142,7 @@ impl Exchange {
     }
 
     /// Queues more of an answer that is all there, until enough is queued.
+    #[inline]
     pub(super) fn fill(&mut self, transport: &mut Transport) {
         let Source::Segments(segments) = &mut self.source else {
             return;
@@ -178,6 +166,11 @@ impl Exchange {
     /// Whether all of the answer is queued.
     pub(super) fn is_answered(&self) -> bool {
         matches!(self.source, Source::Done)
+    }
+
+    /// Whether it has ended, and the next request may come.
+    pub(super) fn is_over(&self) -> bool {
+        self.keep_alive && self.is_answered() && self.body_is_complete()
     }
 
     /// Whether some of the answer is queued.
@@ -261,14 +254,9 @@ impl Exchange {
         }
     }
 
-    /// Lets go of all that it holds, and keeps its place in memory for another request.
-    pub(super) fn clear(&mut self) {
-        self.log = None;
-        self.task = None;
-        self.source = Source::Done;
-        self.gate = None;
-        self.rest = Rest::Nothing;
-        self.sender = None;
+    /// It has ended, by an answer.
+    pub(super) fn log_answered(&self) {
+        self.log(self.status.as_u16());
     }
 
     /// It has ended, with this status or by it.

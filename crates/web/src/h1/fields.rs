@@ -8,15 +8,15 @@ use memchr::memchr_iter;
 
 use super::RequestError;
 
-/// Adds a field that `httparse` found in `block`. Its value becomes a slice of `block`, not a copy.
+/// Adds a field that `httparse` found.
+#[inline]
 pub(super) fn append_field(
     headers: &mut HeaderMap,
-    block: &Bytes,
-    field: &httparse::Header<'_>,
+    name: &str,
+    value: Bytes,
 ) -> Result<(), RequestError> {
-    let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| BAD_NAME)?;
-    let value =
-        HeaderValue::from_maybe_shared(block.slice_ref(field.value)).map_err(|_| BAD_VALUE)?;
+    let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| BAD_NAME)?;
+    let value = HeaderValue::from_maybe_shared(value).map_err(|_| BAD_VALUE)?;
     headers.try_append(name, value).map_err(|_| TOO_MANY)?;
     Ok(())
 }
@@ -41,16 +41,6 @@ pub(super) fn explain_field_error(lines: &[u8], error: httparse::Error) -> Reque
 /// Whether a CR stands in `lines` with no LF behind it.
 pub(super) fn has_bare_cr(lines: &[u8]) -> bool {
     memchr_iter(b'\r', lines).any(|at| lines.get(at + 1) != Some(&b'\n'))
-}
-
-/// The values of the fields with this name. The fields of an answer are few: looking at each is
-/// cheaper than the map's hash.
-pub(super) fn values<'a>(
-    headers: &'a HeaderMap,
-    name: &'a HeaderName,
-) -> impl Iterator<Item = &'a HeaderValue> {
-    let fields = headers.iter().filter(move |(other, _)| *other == name);
-    fields.map(|(_, value)| value)
 }
 
 /// The elements of a comma-separated list, without the white space around them. An empty value has

@@ -92,6 +92,11 @@ impl HeadScan {
         self.fields
     }
 
+    /// Whether nothing has been looked at.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.searched == 0
+    }
+
     /// Whether of `length` bytes any belongs to a head: empty lines before it do not.
     pub(super) fn has_begun(&self, length: usize) -> bool {
         self.head_start < length

@@ -5,6 +5,7 @@ use http::HeaderMap;
 
 use super::RequestError;
 use super::fields::TOO_MANY;
+use super::host::is_host;
 
 /// Heads are copied to pieces of memory of this size, one after the other.
 const PIECE: usize = 4096;
@@ -21,6 +22,8 @@ const KEPT_FIELDS: usize = 128;
 pub struct HeadStorage {
     piece: BytesMut,
     map: HeaderMap,
+    /// The last host that was checked: most requests name the same one.
+    host: Vec<u8>,
 }
 
 impl HeadStorage {
@@ -30,6 +33,19 @@ impl HeadStorage {
             map.clear();
             self.map = map;
         }
+    }
+
+    /// Whether `host` is a host with an optional port.
+    pub(super) fn is_host(&mut self, host: &[u8]) -> bool {
+        if self.host == host {
+            return !host.is_empty();
+        }
+        if !is_host(host) {
+            return false;
+        }
+        self.host.clear();
+        self.host.extend_from_slice(host);
+        true
     }
 
     /// Copies `head`.
@@ -46,5 +62,23 @@ impl HeadStorage {
         let mut map = std::mem::take(&mut self.map);
         map.try_reserve(fields).map_err(|_| TOO_MANY)?;
         Ok(map)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_judged_by_itself_whatever_came_before() {
+        let mut storage = HeadStorage::default();
+        for _ in 0..2 {
+            assert!(storage.is_host(b"example.com"));
+            assert!(storage.is_host(b"example.com"));
+            assert!(!storage.is_host(b"example.com/"));
+            assert!(!storage.is_host(b""));
+            assert!(storage.is_host(b"[2001:db8::1]:80"));
+        }
+        assert!(!HeadStorage::default().is_host(b""));
     }
 }

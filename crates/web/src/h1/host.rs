@@ -8,7 +8,15 @@ use std::net::Ipv6Addr;
 
 /// Whether `authority` is `host` or `host:port`.
 pub(super) fn is_host(authority: &[u8]) -> bool {
-    split_port(authority).is_some_and(|(host, _)| is_name_or_address(host))
+    // Nearly all are names without escapes, which need one pass.
+    let name_end = authority
+        .iter()
+        .position(|byte| !IN_NAME[usize::from(*byte)]);
+    match name_end.map(|end| (end, &authority[end..])) {
+        None => !authority.is_empty(),
+        Some((1.., [b':', port @ ..])) => is_port(port),
+        _ => split_port(authority).is_some_and(|(host, _)| is_name_or_address(host)),
+    }
 }
 
 /// Whether `authority` is `host:port` with a port, the form that CONNECT needs (RFC 9110, section
@@ -34,11 +42,18 @@ fn split_port(authority: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
 }
 
 fn is_port(digits: &[u8]) -> bool {
-    let value = digits.iter().try_fold(0u16, |value, digit| {
-        let digit = digit.is_ascii_digit().then(|| u16::from(digit - b'0'))?;
-        value.checked_mul(10)?.checked_add(digit)
-    });
-    value.is_some()
+    let mut value = 0u16;
+    for digit in digits {
+        let digit = digit.wrapping_sub(b'0');
+        match value.checked_mul(10) {
+            Some(shifted) if digit <= 9 => match shifted.checked_add(digit.into()) {
+                Some(sum) => value = sum,
+                None => return false,
+            },
+            _ => return false,
+        }
+    }
+    true
 }
 
 fn is_name_or_address(host: &[u8]) -> bool {

@@ -25,6 +25,7 @@ mod head_storage;
 mod host;
 mod limits;
 mod request_head;
+mod response_fields;
 mod response_framing;
 mod response_head;
 mod shared;
@@ -38,9 +39,10 @@ pub use head_scan::HeadScan;
 pub use head_storage::HeadStorage;
 pub use limits::Limits;
 pub use request_head::{RequestHead, parse_request_head};
+pub use response_fields::ResponseFields;
 pub use response_framing::{FramingError, ResponseFraming};
 pub use response_head::{
     ResponseHead, encode_chunk_end, encode_chunk_header, encode_continue, encode_response_head,
-    encode_trailers, response_asks_to_close,
+    encode_trailers,
 };
 pub(crate) use shared::Shared;

@@ -7,7 +7,7 @@
 use std::mem::MaybeUninit;
 
 use bytes::Bytes;
-use http::header::{HOST, HeaderMap, HeaderValue};
+use http::header::{HOST, HeaderValue};
 use http::request::Parts;
 use http::{Method, StatusCode, Uri, Version};
 
@@ -18,7 +18,8 @@ use super::fields::{
 use super::host::{is_host, is_host_with_port};
 use super::{BodyLength, HeadScan, HeadStorage, Limits, RequestError};
 
-/// Heads with at most so many fields are parsed without an allocation for `httparse`'s slots.
+/// Heads with at most so many fields are parsed at the first look, without an allocation for
+/// `httparse`'s slots.
 const INLINE_FIELDS: usize = 100;
 
 /// `http` keeps the offsets in a target as 16-bit numbers.
@@ -85,39 +86,89 @@ pub fn parse_request_head(
     progress: &mut HeadScan,
     storage: &mut HeadStorage,
 ) -> Result<Option<(RequestHead, usize)>, RequestError> {
+    if progress.is_fresh()
+        && let Some(head) = first_look(input, limits, storage)
+    {
+        return head.map(Some);
+    }
     let Some(range) = progress.find_head(input, limits)? else {
         return Ok(None);
     };
     let fields = progress.fields();
     let consumed = range.end;
     *progress = HeadScan::default();
-    let head = storage.store(&input[range]);
-    let head = RequestHead::parse(&head, fields, storage.map(fields)?)?;
+    let head = parse_found(&input[range], fields, storage)?;
     Ok(Some((head, consumed)))
 }
 
+/// Nearly all heads come whole and are well-formed, so the parser is asked before the end is
+/// searched for. `None` leaves the verdict to that search: for a head that is incomplete, refused,
+/// or has more fields or another beginning than usual.
+#[inline]
+fn first_look(
+    input: &[u8],
+    limits: &Limits,
+    storage: &mut HeadStorage,
+) -> Option<Result<(RequestHead, usize), RequestError>> {
+    // `httparse` skips any number of empty lines.
+    if let None | Some(b'\r' | b'\n') = input.first() {
+        return None;
+    }
+    let mut slots = [const { MaybeUninit::uninit() }; INLINE_FIELDS];
+    let slots = &mut slots[..limits.header_fields.min(INLINE_FIELDS)];
+    let mut parsed = httparse::Request::new(&mut []);
+    let Ok(httparse::Status::Complete(length)) = parsed.parse_with_uninit_headers(input, slots)
+    else {
+        return None;
+    };
+    let head = &input[..length];
+    let start_of = |field: &httparse::Header<'_>| offset(head, field.name.as_bytes());
+    let block_start = parsed.headers.first().map_or(length - 2, start_of);
+    // It lets bare line feeds pass. (A CR before the CR of a line end it refuses.)
+    let has_strict_ends = head.ends_with(b"\r\n\r\n")
+        && parsed
+            .headers
+            .iter()
+            .all(|field| head[..start_of(field)].ends_with(b"\r\n"));
+    if !has_strict_ends
+        || block_start > limits.request_line
+        || length - block_start > limits.header_block
+    {
+        return None;
+    }
+    Some(RequestHead::new(&parsed, head, storage).map(|head| (head, length)))
+}
+
+/// Reads `head`, which begins with a request line and ends with the first empty line.
+fn parse_found(
+    head: &[u8],
+    field_count: usize,
+    storage: &mut HeadStorage,
+) -> Result<RequestHead, RequestError> {
+    let mut slots = vec![MaybeUninit::uninit(); field_count];
+    let mut parsed = httparse::Request::new(&mut []);
+    match parsed.parse_with_uninit_headers(head, &mut slots) {
+        Ok(httparse::Status::Complete(length)) if length == head.len() => {}
+        Ok(_) => return Err(BAD_HEAD),
+        Err(error) => return Err(explain(head, error)),
+    }
+    RequestHead::new(&parsed, head, storage)
+}
+
 impl RequestHead {
-    /// Reads `head`, which begins with a request line and ends with the first empty line. Its
-    /// fields come into `headers`.
-    fn parse(
-        head: &Bytes,
-        field_count: usize,
-        mut headers: HeaderMap,
+    /// What follows from the syntax of `source`, of which `parsed` holds the parts.
+    #[inline]
+    fn new(
+        parsed: &httparse::Request<'_, '_>,
+        source: &[u8],
+        storage: &mut HeadStorage,
     ) -> Result<Self, RequestError> {
-        let mut inline = [const { MaybeUninit::uninit() }; INLINE_FIELDS];
-        let mut many = Vec::new();
-        let slots = if field_count <= INLINE_FIELDS {
-            &mut inline[..field_count]
-        } else {
-            many.resize_with(field_count, MaybeUninit::uninit);
-            &mut many
+        let mut headers = storage.map(parsed.headers.len())?;
+        let head = storage.store(source);
+        let kept = |part: &[u8]| {
+            let start = offset(source, part);
+            head.slice(start..start + part.len())
         };
-        let mut parsed = httparse::Request::new(&mut []);
-        match parsed.parse_with_uninit_headers(head, slots) {
-            Ok(httparse::Status::Complete(length)) if length == head.len() => {}
-            Ok(_) => return Err(BAD_HEAD),
-            Err(error) => return Err(explain(head, error)),
-        }
         let (Some(method), Some(target), Some(minor)) =
             (parsed.method, parsed.path, parsed.version)
         else {
@@ -130,13 +181,13 @@ impl RequestHead {
             Version::HTTP_11
         };
         let method = Method::from_bytes(method.as_bytes()).map_err(|_| BAD_REQUEST_LINE)?;
-        let target = head.slice_ref(target.as_bytes());
+        let target = kept(target.as_bytes());
         let (uri, authority) = parse_target(&method, &target)?;
 
         let mut meaning = Meaning::default();
         for field in parsed.headers.iter() {
-            meaning.see(field)?;
-            append_field(&mut headers, head, field)?;
+            meaning.see(field, storage)?;
+            append_field(&mut headers, field.name, kept(field.value))?;
         }
         if meaning.hosts == 0 && version == Version::HTTP_11 {
             return Err(NO_HOST);
@@ -163,6 +214,11 @@ impl RequestHead {
     }
 }
 
+/// Where `part` begins within `whole`, of which it is a slice.
+fn offset(whole: &[u8], part: &[u8]) -> usize {
+    part.as_ptr().addr() - whole.as_ptr().addr()
+}
+
 /// What the fields say that concerns the connection.
 #[derive(Default)]
 struct Meaning {
@@ -174,7 +230,11 @@ struct Meaning {
 }
 
 impl Meaning {
-    fn see(&mut self, field: &httparse::Header<'_>) -> Result<(), RequestError> {
+    fn see(
+        &mut self,
+        field: &httparse::Header<'_>,
+        storage: &mut HeadStorage,
+    ) -> Result<(), RequestError> {
         let is = |name: &str| field.name.eq_ignore_ascii_case(name);
         // The lengths of the names tell nearly all other fields apart without a look at their
         // bytes.
@@ -184,7 +244,7 @@ impl Meaning {
                 if self.hosts > 1 {
                     return Err(REPEATED_HOST);
                 }
-                if !is_host(field.value) {
+                if !storage.is_host(field.value) {
                     return Err(BAD_HOST);
                 }
             }

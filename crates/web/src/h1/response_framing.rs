@@ -6,11 +6,9 @@
 use std::error::Error;
 use std::fmt;
 
-use http::header::{CONTENT_LENGTH, HeaderMap};
 use http::{Method, StatusCode, Version};
 
-use super::body_length::parse_content_length;
-use super::fields::values;
+use super::ResponseFields;
 
 /// How the end of a response is marked, and whether a body is sent at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,20 +26,21 @@ pub enum ResponseFraming {
 }
 
 impl ResponseFraming {
-    /// Chooses the framing of the answer with `status` and `headers` to a request with `method` and
+    /// Chooses the framing of the answer with `status` and `fields` to a request with `method` and
     /// `version`.
     ///
     /// `body` is the exact length of the handler's body in bytes, where it is known beforehand.
-    /// Where it is not, a Content-Length in `headers` is the handler's promise, and becomes
+    /// Where it is not, a Content-Length in `fields` is the handler's promise, and becomes
     /// [`ResponseFraming::Length`].
     ///
     /// ```
     /// use http::{HeaderMap, Method, StatusCode, Version};
-    /// use ropewalk_web::h1::ResponseFraming;
+    /// use ropewalk_web::h1::{ResponseFields, ResponseFraming};
     ///
     /// let choose = |method, body| {
-    ///     let headers = HeaderMap::new();
-    ///     ResponseFraming::choose(&method, Version::HTTP_11, StatusCode::OK, &headers, body)
+    ///     let (headers, version) = (HeaderMap::new(), Version::HTTP_11);
+    ///     let fields = ResponseFields::new(&headers);
+    ///     ResponseFraming::choose(&method, version, StatusCode::OK, &fields, body)
     /// };
     /// assert_eq!(choose(Method::GET, Some(5)), Ok(ResponseFraming::Length(5)));
     /// assert_eq!(choose(Method::GET, None), Ok(ResponseFraming::Chunked));
@@ -56,13 +55,13 @@ impl ResponseFraming {
         method: &Method,
         version: Version,
         status: StatusCode,
-        headers: &HeaderMap,
+        fields: &ResponseFields<'_>,
         body: Option<u64>,
     ) -> Result<Self, FramingError> {
         if forbids_length(status) || (method == Method::CONNECT && status.is_success()) {
             return Ok(Self::NoBody(None));
         }
-        let declared = declared_length(headers)?;
+        let declared = fields.declared_length()?;
         // A handler may leave out the body where it isn't sent: an empty one says nothing here.
         if status == StatusCode::NOT_MODIFIED {
             return Ok(Self::NoBody(declared));
@@ -123,17 +122,6 @@ pub(super) fn forbids_length(status: StatusCode) -> bool {
     status.is_informational() || status == StatusCode::NO_CONTENT
 }
 
-fn declared_length(headers: &HeaderMap) -> Result<Option<u64>, FramingError> {
-    let mut values = values(headers, &CONTENT_LENGTH);
-    match (values.next(), values.next()) {
-        (None, _) => Ok(None),
-        (Some(value), None) => parse_content_length(value.as_bytes())
-            .map(Some)
-            .ok_or(FramingError::InvalidContentLength),
-        (Some(_), Some(_)) => Err(FramingError::InvalidContentLength),
-    }
-}
-
 /// The length that both give, or the one that is given.
 fn agree(declared: Option<u64>, body: Option<u64>) -> Result<Option<u64>, FramingError> {
     match (declared, body) {
@@ -147,6 +135,8 @@ fn agree(declared: Option<u64>, body: Option<u64>) -> Result<Option<u64>, Framin
 #[cfg(test)]
 mod tests {
     use super::ResponseFraming::{Chunked, Length, NoBody, UntilClose};
+    use http::header::{CONTENT_LENGTH, HeaderMap};
+
     use super::*;
 
     const MISMATCH: FramingError = FramingError::LengthMismatch {
@@ -167,7 +157,13 @@ mod tests {
             headers.append(CONTENT_LENGTH, length.parse().unwrap());
         }
         let status = StatusCode::from_u16(status).unwrap();
-        ResponseFraming::choose(method, version, status, &headers, body)
+        ResponseFraming::choose(
+            method,
+            version,
+            status,
+            &ResponseFields::new(&headers),
+            body,
+        )
     }
 
     #[test]

@@ -7,13 +7,11 @@
 
 use std::num::NonZeroUsize;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderMap, TRANSFER_ENCODING};
-use http::{StatusCode, Version};
+use http::{HeaderMap, StatusCode, Version};
 
-use super::ResponseFraming;
 use super::chunked::is_forbidden_trailer;
-use super::fields::{list_elements, values};
 use super::response_framing::forbids_length;
+use super::{ResponseFields, ResponseFraming};
 
 /// Room for a head, made at once.
 const USUAL_HEAD: usize = 256;
@@ -28,13 +26,14 @@ pub struct ResponseHead<'a> {
     /// The handler's fields. `content-length` and `transfer-encoding` among them are not sent:
     /// `framing` says what is. Of `connection` all options are sent but `close` and `keep-alive`,
     /// which `keep_alive` decides. A `date` is sent in place of ours.
-    pub headers: &'a HeaderMap,
+    pub fields: ResponseFields<'a>,
     /// How the end of the body is marked.
     pub framing: ResponseFraming,
     /// Whether the connection lasts after this response. It never does with
     /// [`ResponseFraming::UntilClose`].
     pub keep_alive: bool,
-    /// The time now as an IMF-fixdate (RFC 9110, section 5.6.7), for the Date field.
+    /// The Date field, as a line: `date`, the time now as an IMF-fixdate (RFC 9110, section 5.6.7),
+    /// and the line end.
     pub date: &'a str,
 }
 
@@ -45,16 +44,17 @@ pub struct ResponseHead<'a> {
 ///
 /// ```
 /// use http::{HeaderMap, StatusCode, Version};
-/// use ropewalk_web::h1::{ResponseFraming, ResponseHead, encode_response_head};
+/// use ropewalk_web::h1::{ResponseFields, ResponseFraming, ResponseHead, encode_response_head};
 ///
 /// let mut out = Vec::new();
+/// let headers = HeaderMap::new();
 /// let head = ResponseHead {
 ///     status: StatusCode::OK,
 ///     version: Version::HTTP_11,
-///     headers: &HeaderMap::new(),
+///     fields: ResponseFields::new(&headers),
 ///     framing: ResponseFraming::Length(5),
 ///     keep_alive: true,
-///     date: "Sun, 06 Nov 1994 08:49:37 GMT",
+///     date: "date: Sun, 06 Nov 1994 08:49:37 GMT\r\n",
 /// };
 /// encode_response_head(&mut out, &head);
 /// assert_eq!(
@@ -65,16 +65,10 @@ pub struct ResponseHead<'a> {
 pub fn encode_response_head(out: &mut Vec<u8>, head: &ResponseHead<'_>) {
     out.reserve(USUAL_HEAD);
     encode_status_line(out, head);
-    let mut has_date = head.status.is_informational();
-    for (name, value) in head.headers {
-        if name == CONTENT_LENGTH || name == TRANSFER_ENCODING || name == CONNECTION {
-            continue;
-        }
-        has_date |= name == DATE;
-        encode_field(out, name.as_str(), value.as_bytes());
-    }
-    if !has_date {
-        encode_field(out, "date", head.date.as_bytes());
+    head.fields
+        .for_each_sent(|name, value| encode_field(out, name, value));
+    if !head.fields.have_date() && !head.status.is_informational() {
+        out.extend_from_slice(head.date.as_bytes());
     }
     encode_framing(out, head);
     encode_connection(out, head);
@@ -94,22 +88,6 @@ fn encode_status_line(out: &mut Vec<u8>, head: &ResponseHead<'_>) {
     out.push(b' ');
     out.extend_from_slice(head.status.canonical_reason().unwrap_or("").as_bytes());
     out.extend_from_slice(b"\r\n");
-}
-
-/// Whether a handler's response asks for the connection to be closed: `connection: close`.
-///
-/// ```
-/// use http::HeaderMap;
-/// use ropewalk_web::h1::response_asks_to_close;
-///
-/// let mut headers = HeaderMap::new();
-/// assert!(!response_asks_to_close(&headers));
-/// headers.insert("connection", "Close".parse().unwrap());
-/// assert!(response_asks_to_close(&headers));
-/// ```
-#[must_use]
-pub fn response_asks_to_close(headers: &HeaderMap) -> bool {
-    connection_options(headers).any(|option| option.eq_ignore_ascii_case(b"close"))
 }
 
 /// Appends the interim response that lets a waiting peer send its body (RFC 9110, section 15.2.1).
@@ -140,7 +118,9 @@ pub fn encode_continue(out: &mut Vec<u8>) {
 /// assert_eq!(out, b"f\r\nhello, ropewalk\r\n0\r\n\r\n");
 /// ```
 pub fn encode_chunk_header(out: &mut Vec<u8>, length: NonZeroUsize) {
-    encode_number::<16>(out, length.get() as u64);
+    let mut digits = [0; DIGITS_MAX];
+    let start = write_digits::<16>(&mut digits, length.get() as u64);
+    out.extend_from_slice(&digits[start..]);
     out.extend_from_slice(b"\r\n");
 }
 
@@ -169,9 +149,7 @@ fn encode_framing(out: &mut Vec<u8>, head: &ResponseHead<'_>) {
     }
     match head.framing {
         ResponseFraming::Length(length) | ResponseFraming::NoBody(Some(length)) => {
-            out.extend_from_slice(b"content-length: ");
-            encode_number::<10>(out, length);
-            out.extend_from_slice(b"\r\n");
+            encode_length(out, length);
         }
         ResponseFraming::Chunked => encode_field(out, "transfer-encoding", b"chunked"),
         ResponseFraming::UntilClose | ResponseFraming::NoBody(None) => {}
@@ -186,7 +164,10 @@ fn encode_connection(out: &mut Vec<u8>, head: &ResponseHead<'_>) {
         (Version::HTTP_10, true) => Some(b"keep-alive"),
         (_, true) => None,
     };
-    let theirs = connection_options(head.headers).filter(|option| {
+    if !head.fields.have_options() && ours.is_none() {
+        return;
+    }
+    let theirs = head.fields.options().filter(|option| {
         !option.is_empty()
             && !option.eq_ignore_ascii_case(b"close")
             && !option.eq_ignore_ascii_case(b"keep-alive")
@@ -202,10 +183,6 @@ fn encode_connection(out: &mut Vec<u8>, head: &ResponseHead<'_>) {
     }
 }
 
-fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
-    values(headers, &CONNECTION).flat_map(|value| list_elements(value.as_bytes()))
-}
-
 fn encode_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.reserve(name.len() + value.len() + 4);
     out.extend_from_slice(name.as_bytes());
@@ -214,17 +191,30 @@ fn encode_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Writes `number` with digits of the given base. The longest `u64` in base 10 has 20.
-fn encode_number<const BASE: u64>(out: &mut Vec<u8>, mut number: u64) {
-    let mut digits = [0; 20];
-    let mut at = digits.len();
+/// The Content-Length field, put together first: nearly every answer has one.
+fn encode_length(out: &mut Vec<u8>, length: u64) {
+    const NAME: &[u8; 16] = b"content-length: ";
+    let mut line = [0; NAME.len() + DIGITS_MAX + 2];
+    let end = line.len() - 2;
+    line[end..].copy_from_slice(b"\r\n");
+    let digits = write_digits::<10>(&mut line[..end], length);
+    let start = digits - NAME.len();
+    line[start..digits].copy_from_slice(NAME);
+    out.extend_from_slice(&line[start..]);
+}
+
+/// The longest `u64` in base 10.
+const DIGITS_MAX: usize = 20;
+
+/// Writes the digits of `number` to the end of `space`, and returns where they begin.
+fn write_digits<const BASE: u64>(space: &mut [u8], mut number: u64) -> usize {
+    let mut at = space.len();
     loop {
         at -= 1;
-        digits[at] = b"0123456789abcdef"[(number % BASE) as usize];
+        space[at] = b"0123456789abcdef"[(number % BASE) as usize];
         number /= BASE;
         if number == 0 {
-            break;
+            return at;
         }
     }
-    out.extend_from_slice(&digits[at..]);
 }

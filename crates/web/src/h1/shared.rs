@@ -1,14 +1,13 @@
 //! What all connections of a site share.
 //!
 //! Beside the service and the limits, that is what would otherwise be made anew for each request:
-//! the date, the storage of heads, and an exchange that is out of use.
+//! the date, and the storage of heads.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 
 use http::HeaderMap;
 use ropewalk_core::Transport;
 
-use super::exchange::Exchange;
 use super::{
     HeadScan, HeadStorage, Limits, RequestError, RequestHead, ResponseHead, encode_response_head,
     parse_request_head,
@@ -20,7 +19,6 @@ pub(crate) struct Shared<S> {
     pub(crate) limits: Limits,
     date: DateCache,
     heads: RefCell<HeadStorage>,
-    spare: Cell<Option<Box<Exchange>>>,
 }
 
 impl<S> Shared<S> {
@@ -30,7 +28,6 @@ impl<S> Shared<S> {
             limits,
             date: DateCache::default(),
             heads: RefCell::default(),
-            spare: Cell::default(),
         }
     }
 
@@ -64,17 +61,5 @@ impl<S> Shared<S> {
                 out.extend_from_slice(content);
             });
         });
-    }
-
-    /// An exchange that has not begun.
-    pub(super) fn exchange(&self) -> Box<Exchange> {
-        let spare = self.spare.take();
-        spare.unwrap_or_else(|| Box::new(Exchange::new()))
-    }
-
-    /// Keeps the memory of an exchange that has ended for the next one.
-    pub(super) fn put_back(&self, mut exchange: Box<Exchange>) {
-        exchange.clear();
-        self.spare.set(Some(exchange));
     }
 }

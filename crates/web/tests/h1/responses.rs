@@ -6,11 +6,12 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
 use proptest::prelude::*;
 use ropewalk_web::h1::ResponseFraming::{Chunked, Length, NoBody, UntilClose};
 use ropewalk_web::h1::{
-    ChunkedDecoder, Event, ResponseFraming, ResponseHead, encode_chunk_end, encode_chunk_header,
-    encode_response_head, encode_trailers, response_asks_to_close,
+    ChunkedDecoder, Event, ResponseFields, ResponseFraming, ResponseHead, encode_chunk_end,
+    encode_chunk_header, encode_response_head, encode_trailers,
 };
 
 const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+const DATE_LINE: &str = "date: Sun, 06 Nov 1994 08:49:37 GMT\r\n";
 
 fn fields(lines: &[(&'static str, &str)]) -> HeaderMap {
     lines
@@ -33,10 +34,10 @@ fn encode(
     let head = ResponseHead {
         status: StatusCode::from_u16(status).unwrap(),
         version,
-        headers,
+        fields: ResponseFields::new(headers),
         framing,
         keep_alive,
-        date: DATE,
+        date: DATE_LINE,
     };
     encode_response_head(&mut out, &head);
     String::from_utf8(out).unwrap()
@@ -55,13 +56,14 @@ fn lines(encoded: &str) -> Vec<&str> {
 #[test]
 fn the_head_is_written_behind_what_is_there() {
     let mut out = b"before".to_vec();
+    let headers = fields(&[("content-type", "text/plain"), ("x-a", "1"), ("x-a", "2")]);
     let head = ResponseHead {
         status: StatusCode::NOT_FOUND,
         version: Version::HTTP_11,
-        headers: &fields(&[("content-type", "text/plain"), ("x-a", "1"), ("x-a", "2")]),
+        fields: ResponseFields::new(&headers),
         framing: Length(5),
         keep_alive: true,
-        date: DATE,
+        date: DATE_LINE,
     };
     encode_response_head(&mut out, &head);
     let expected = concat!(
@@ -218,7 +220,7 @@ fn a_handler_can_ask_to_close() {
             .map(|option| ("connection", *option))
             .collect();
         assert_eq!(
-            response_asks_to_close(&fields(&options)),
+            ResponseFields::new(&fields(&options)).ask_to_close(),
             expected,
             "{options:?}"
         );
@@ -278,10 +280,10 @@ proptest! {
         let head = ResponseHead {
             status: StatusCode::from_u16(status).unwrap(),
             version: Version::HTTP_11,
-            headers: &headers,
+            fields: ResponseFields::new(&headers),
             framing: Length(length),
             keep_alive,
-            date: DATE,
+            date: DATE_LINE,
         };
         encode_response_head(&mut out, &head);
 

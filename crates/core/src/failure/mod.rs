@@ -5,12 +5,19 @@
 //! through, and a backtrace when backtraces are enabled (`RUST_BACKTRACE=1`). It is one pointer
 //! wide and cheap to clone, so that one failure can be told to many.
 
+mod group;
+mod printing;
+mod reporter;
+
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
+
+pub use self::group::FailureGroup;
+pub use self::reporter::{FailureReport, FailureReporter};
 
 /// An error on its way to whoever handles it.
 ///
@@ -42,6 +49,8 @@ enum Cause {
     Error(Box<dyn Error + Send + Sync>),
     Message(Cow<'static, str>),
     Context(Cow<'static, str>, Failure),
+    /// The first was raised because of the second.
+    Raised(Failure, Failure),
 }
 
 impl Failure {
@@ -77,6 +86,59 @@ impl Failure {
         }
     }
 
+    /// Notes that this came of `cause`, which `check`, `Display` and
+    /// [`traceback`](Self::traceback) then find behind it.
+    ///
+    /// ```
+    /// # use ropewalk_core::Failure;
+    /// # use std::num::ParseIntError;
+    /// let cause = "x".parse::<u16>().unwrap_err();
+    /// let failure = Failure::msg("no port").caused_by(cause);
+    /// assert!(failure.check::<ParseIntError>().is_some());
+    /// assert_eq!(failure.to_string(), "no port: invalid digit found in string");
+    /// ```
+    #[track_caller]
+    #[must_use]
+    pub fn caused_by(self, cause: impl Into<Self>) -> Self {
+        let location = self.inner.location;
+        Self {
+            inner: Arc::new(Inner {
+                cause: Cause::Raised(self, cause.into()),
+                location,
+                backtrace: None,
+            }),
+        }
+    }
+
+    /// Makes another error of an `E`, which becomes its cause; a failure without one stays as it
+    /// is. For an errback that turns the errors of one layer into those of the next.
+    ///
+    /// ```
+    /// # use ropewalk_core::{Deferred, Failure};
+    /// # use std::{io, num::ParseIntError};
+    /// # let page: Deferred<u16> = Deferred::from("x".parse::<u16>().map_err(Failure::from));
+    /// let page: Deferred<u16> = page.add_errback(|failure| {
+    ///     Err::<u16, _>(failure.convert(|_: &ParseIntError| io::Error::other("no such page")))
+    /// });
+    /// # let _ = page.add_errback(|failure| {
+    /// #     assert!(failure.check::<io::Error>().is_some());
+    /// #     assert!(failure.check::<ParseIntError>().is_some());
+    /// #     0
+    /// # });
+    /// ```
+    #[track_caller]
+    #[must_use]
+    pub fn convert<E, F>(self, into: impl FnOnce(&E) -> F) -> Self
+    where
+        E: Error + 'static,
+        F: Into<Box<dyn Error + Send + Sync>>,
+    {
+        match self.check::<E>().map(into) {
+            Some(error) => Self::new(error).caused_by(self),
+            None => self,
+        }
+    }
+
     #[track_caller]
     fn from_cause(cause: Cause) -> Self {
         // `capture` looks at the environment once per process and costs a load when disabled.
@@ -94,14 +156,12 @@ impl Failure {
     /// The error of type `E` in this failure, looked for through contexts and causes.
     #[must_use]
     pub fn check<E: Error + 'static>(&self) -> Option<&E> {
-        let mut next = self.source_error();
-        while let Some(error) = next {
-            if let Some(found) = error.downcast_ref::<E>() {
-                return Some(found);
-            }
-            next = error.source();
+        match &self.inner.cause {
+            Cause::Error(error) => find(&**error),
+            Cause::Message(_) => None,
+            Cause::Context(_, failure) => failure.check(),
+            Cause::Raised(failure, cause) => failure.check().or_else(|| cause.check()),
         }
-        None
     }
 
     /// The error of type `E`, or this failure again, to be passed on with `?`.
@@ -129,7 +189,7 @@ impl Failure {
     #[must_use]
     pub fn location(&self) -> &'static Location<'static> {
         match &self.inner.cause {
-            Cause::Context(_, failure) => failure.location(),
+            Cause::Context(_, failure) | Cause::Raised(failure, _) => failure.location(),
             _ => self.inner.location,
         }
     }
@@ -138,16 +198,8 @@ impl Failure {
     #[must_use]
     pub fn backtrace(&self) -> Option<&Backtrace> {
         match &self.inner.cause {
-            Cause::Context(_, failure) => failure.backtrace(),
+            Cause::Context(_, failure) | Cause::Raised(failure, _) => failure.backtrace(),
             _ => self.inner.backtrace.as_ref(),
-        }
-    }
-
-    pub(crate) fn source_error(&self) -> Option<&(dyn Error + 'static)> {
-        match &self.inner.cause {
-            Cause::Error(error) => Some(&**error),
-            Cause::Message(_) => None,
-            Cause::Context(_, failure) => failure.source_error(),
         }
     }
 }
@@ -169,9 +221,24 @@ impl From<Failure> for Box<dyn Error + Send + Sync> {
     }
 }
 
+/// The `E` among `error` and its causes, of which one may be a failure.
+fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref::<E>() {
+            return Some(found);
+        }
+        if let Some(Boxed(failure)) = error.downcast_ref::<Boxed>() {
+            return failure.check();
+        }
+        next = error.source();
+    }
+    None
+}
+
 /// A failure as an `Error`.
-#[derive(Debug)]
-struct Boxed(Failure);
+#[derive(Clone, Debug)]
+pub(crate) struct Boxed(pub(crate) Failure);
 
 impl fmt::Display for Boxed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -187,6 +254,7 @@ impl fmt::Display for Failure {
         match &self.inner.cause {
             Cause::Message(message) => f.write_str(message),
             Cause::Context(doing, failure) => write!(f, "{doing}: {failure}"),
+            Cause::Raised(failure, cause) => write!(f, "{failure}: {cause}"),
             Cause::Error(error) => {
                 write!(f, "{error}")?;
                 let mut source = error.source();
@@ -252,7 +320,7 @@ mod tests {
         let line = line!() + 1;
         let failure = Failure::msg("lost").context("later");
         assert_eq!(failure.location().line(), line);
-        assert!(format!("{failure:?}").contains("failure.rs"));
+        assert!(format!("{failure:?}").contains("failure/mod.rs"));
     }
 
     #[test]
@@ -267,6 +335,37 @@ mod tests {
         let boxed: Box<dyn Error + Send + Sync> = outer().context("saving").into();
         assert_eq!(boxed.to_string(), "saving: outer: inner");
         assert!(Failure::new(boxed).check::<Outer>().is_some());
+    }
+
+    #[test]
+    fn check_looks_through_a_failure_that_is_an_errors_cause() {
+        #[derive(Debug)]
+        struct Holds(Box<dyn Error + Send + Sync>);
+        impl fmt::Display for Holds {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("holds")
+            }
+        }
+        impl Error for Holds {
+            fn source(&self) -> Option<&(dyn Error + 'static)> {
+                Some(&*self.0)
+            }
+        }
+        let failure = Failure::new(Holds(outer().context("saving").into()));
+        assert!(failure.check::<Outer>().is_some());
+        assert!(failure.check::<io::Error>().is_some());
+        assert_eq!(failure.to_string(), "holds: saving: outer: inner");
+    }
+
+    #[test]
+    fn a_converted_failure_is_found_by_both_types_and_placed_where_it_was_converted() {
+        let line = line!() + 1;
+        let failure = outer().convert(|_: &Outer| fmt::Error);
+        assert_eq!(failure.location().line(), line);
+        assert!(failure.check::<fmt::Error>().is_some());
+        assert!(failure.check::<Outer>().is_some());
+        let same = outer().convert(|_: &fmt::Error| -> fmt::Error { unreachable!() });
+        assert_eq!(same.to_string(), "outer: inner");
     }
 
     #[test]
