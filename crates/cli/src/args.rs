@@ -4,11 +4,12 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::thread;
+use std::time::Duration;
 
 use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use ropewalk_core::endpoint::ServerEndpoint;
+use ropewalk_core::endpoint::{ClientEndpoint, EndpointError, ServerEndpoint, parse_duration};
 use ropewalk_service::logging::{self, FilterError};
 
 /// More than any machine has cores; beyond it a number is a slip.
@@ -28,9 +29,13 @@ Examples:
   ropewalk web --path public               serve a folder to this machine
   ropewalk web --path public --listen tcp:80
                                            … to everybody, on port 80
+  ropewalk wire --protocol echo --listen tcp:7
+                                           send back what comes
+  ropewalk forward --listen tcp:8080 --to tcp:192.0.2.1:80
+                                           pass connections on
   ropewalk completions bash                complete commands with Tab
 
-`ropewalk web --help` tells more."
+`ropewalk web --help` tells more, and so do the others."
 )]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -82,10 +87,12 @@ pub(crate) enum LogFormat {
     Json,
 }
 
+// What has arguments of its own says there what it does: a comment here would hide the rest of it.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Serve a folder over HTTP
     Web(WebArgs),
+    Wire(WireArgs),
+    Forward(ForwardArgs),
 
     /// Print the completions for a shell
     #[command(after_help = "\
@@ -154,6 +161,92 @@ pub(crate) struct WebArgs {
     pub(crate) access_log: AccessLog,
 }
 
+/// Serve one of the smallest protocols there are: echo, discard, time, …
+///
+/// They are for trying out networks and programs. None of them asks who it talks to, so let them
+/// listen where only those come who should. SIGTERM or Ctrl-C stops accepting, sends what is
+/// unsent and closes; a second one ends at once.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  ropewalk wire --protocol echo --listen tcp:7:interface=127.0.0.1
+      for this machine alone, on the port that RFC 862 gives it
+  ropewalk wire --protocol chargen --listen tcp:0:interface=127.0.0.1 --workers auto
+      on any free port, with one event loop per core
+
+Endpoints:
+  tcp:PORT[:interface=ADDRESS][:backlog=N]…    port 0 is any free one; IPv6 in brackets
+  unix:PATH[:mode=OCTAL]                       `\\:` is a colon that belongs to the path")]
+pub(crate) struct WireArgs {
+    /// What to serve
+    #[arg(long, value_name = "PROTOCOL")]
+    pub(crate) protocol: WireProtocol,
+
+    /// Where to listen; may be given more than once
+    #[arg(long, value_name = "ENDPOINT", required = true, value_parser = parse_endpoint)]
+    pub(crate) listen: Vec<ServerEndpoint>,
+
+    /// How many event loops to run, each in a thread of its own; `auto` for one per core
+    #[arg(long, value_name = "N|auto", default_value = "1", value_parser = parse_workers)]
+    pub(crate) workers: NonZeroUsize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum WireProtocol {
+    /// RFC 862: send back what comes
+    Echo,
+    /// RFC 863: take everything, and say nothing
+    Discard,
+    /// RFC 864: send characters as long as they are taken
+    Chargen,
+    /// RFC 865: say a quote, and close
+    Qotd,
+    /// RFC 867: say the time as a line, and close
+    Daytime,
+    /// RFC 868: say the time in four bytes, and close
+    Time,
+}
+
+/// Pass connections on to another place
+///
+/// Each connection is joined to one of its own. Whichever end is slow holds the other back, and a
+/// side that one end closes is closed on the other. When the other place cannot be reached, the
+/// connection is closed and a line logged. SIGTERM or Ctrl-C stops accepting; what moves then goes
+/// on to its end, for up to 30 s, and what has been quiet for a second is closed. A second signal ends
+/// at once.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  ropewalk forward --listen tcp:8080 --to tcp:192.0.2.1:80
+      from everybody on port 8080 to another machine
+  ropewalk forward --listen unix:/run/database.sock:mode=660 --to tcp:example.com:5432:timeout=5s
+      a socket in the file system, for a server that is given five seconds to answer
+
+Endpoints to listen on:
+  tcp:PORT[:interface=ADDRESS][:backlog=N]…    port 0 is any free one; IPv6 in brackets
+  unix:PATH[:mode=OCTAL]                       `\\:` is a colon that belongs to the path
+Endpoints to connect to:
+  tcp:HOST:PORT[:timeout=30s][:bind=ADDRESS]…  IPv6 in brackets
+  unix:PATH[:timeout=30s]")]
+pub(crate) struct ForwardArgs {
+    /// Where to listen; may be given more than once
+    #[arg(long, value_name = "ENDPOINT", required = true, value_parser = parse_endpoint)]
+    pub(crate) listen: Vec<ServerEndpoint>,
+
+    /// Where to connect to, for each connection
+    #[arg(long, value_name = "ENDPOINT", value_parser = parse_client_endpoint)]
+    pub(crate) to: ClientEndpoint,
+
+    /// Close connections that have moved nothing for so long, `5m` for instance; never, unless
+    /// this is given
+    #[arg(long, value_name = "DURATION", value_parser = parse_timeout)]
+    pub(crate) idle_timeout: Option<Duration>,
+
+    /// How many event loops to run, each in a thread of its own; `auto` for one per core
+    #[arg(long, value_name = "N|auto", default_value = "1", value_parser = parse_workers)]
+    pub(crate) workers: NonZeroUsize,
+}
+
 /// Where the access log goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum AccessLog {
@@ -172,12 +265,23 @@ impl From<PathBuf> for AccessLog {
     }
 }
 
-/// clap says the text itself, so the column and the message are enough.
 fn parse_endpoint(text: &str) -> Result<ServerEndpoint, String> {
-    text.parse()
-        .map_err(|error: ropewalk_core::endpoint::EndpointError| {
-            format!("column {}: {}", error.column(), error.message())
-        })
+    text.parse().map_err(|error| in_column(&error))
+}
+
+fn parse_client_endpoint(text: &str) -> Result<ClientEndpoint, String> {
+    text.parse().map_err(|error| in_column(&error))
+}
+
+/// clap says the text itself, so the column and the message are enough.
+fn in_column(error: &EndpointError) -> String {
+    format!("column {}: {}", error.column(), error.message())
+}
+
+fn parse_timeout(text: &str) -> Result<Duration, String> {
+    parse_duration(text)
+        .filter(|timeout| !timeout.is_zero())
+        .ok_or_else(|| "write a number and its unit, such as `500ms`, `30s` or `5m`".to_owned())
 }
 
 fn parse_index(text: &str) -> Result<String, String> {
@@ -213,7 +317,7 @@ mod tests {
         let args = [&["ropewalk", "web", "--path", "public"], args].concat();
         match Args::try_parse_from(args).unwrap().command {
             Command::Web(web) => web,
-            Command::Completions { .. } => panic!("not web"),
+            other => panic!("not web: {other:?}"),
         }
     }
 
@@ -282,6 +386,24 @@ mod tests {
         for bad in ["a/b", "/", ""] {
             let error = error(&[&format!("--index={bad}")]);
             assert!(error.contains("the name of a file"), "{error}");
+        }
+    }
+
+    #[test]
+    fn forward_has_no_idle_timeout_unless_told() {
+        let idle = |args: &[&str]| {
+            let first = ["ropewalk", "forward", "--listen=tcp:1", "--to=tcp:a:2"];
+            match Args::try_parse_from([&first, args].concat())?.command {
+                Command::Forward(forward) => Ok::<_, clap::Error>(forward.idle_timeout),
+                other => panic!("not forward: {other:?}"),
+            }
+        };
+        assert_eq!(idle(&[]).unwrap(), None);
+        let minutes = idle(&["--idle-timeout", "5m"]).unwrap();
+        assert_eq!(minutes, Some(Duration::from_secs(300)));
+        for bad in ["0s", "5", "soon"] {
+            let error = idle(&["--idle-timeout", bad]).unwrap_err().to_string();
+            assert!(error.contains("`500ms`, `30s` or `5m`"), "{error}");
         }
     }
 

@@ -7,14 +7,17 @@ mod access_log;
 mod args;
 mod completions;
 mod exit;
+mod forward;
 mod logging;
+mod serving;
 mod web;
+mod wire;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::{Args, Command};
+use args::{AccessLog, Args, Command};
 use exit::Stop;
 
 fn main() -> ExitCode {
@@ -30,6 +33,14 @@ fn run() -> Result<(), Stop> {
         Command::Web(web) => {
             let _log = logging::start(&args.logging, &web.access_log)?;
             web::run(web)
+        }
+        Command::Wire(wire) => {
+            let _log = logging::start(&args.logging, &AccessLog::Off)?;
+            wire::run(wire)
+        }
+        Command::Forward(forward) => {
+            let _log = logging::start(&args.logging, &AccessLog::Off)?;
+            forward::run(forward)
         }
         Command::Completions { shell } => completions::print(*shell),
     }

@@ -28,8 +28,8 @@ use crate::layer::{Layer, Risen, Stack};
 use crate::output::OutputQueue;
 use crate::policy::{Policies, Policy};
 use crate::transport::{
-    BLOCKED, CLOSING, CONNECTED, ENDED, FINISHED, HELD, HOLDING, MADE, READ_CLOSED, READ_PAUSED,
-    RESET, Request, Shared, TOUCHED, WRITE_CLOSED, WRITE_CLOSING, WRITE_PAUSED,
+    BLOCKED, CLOSING, CONNECTED, ENDED, FINISHED, FLUSH_AWAITED, HELD, HOLDING, MADE, READ_CLOSED,
+    READ_PAUSED, RESET, Request, Shared, TOUCHED, WRITE_CLOSED, WRITE_CLOSING, WRITE_PAUSED,
 };
 use crate::{
     Address, Connection, ConnectionDone, ConnectionLimits, ConnectionLost, Deadline,
@@ -544,7 +544,7 @@ impl Channel {
 
     fn exchange(&mut self, protocol: Box<dyn Protocol>, mut unread: Vec<u8>) {
         let shared = &self.transport.shared;
-        shared.clear(READ_PAUSED | WRITE_PAUSED);
+        shared.clear(READ_PAUSED | WRITE_PAUSED | FLUSH_AWAITED);
         shared.set_timeout(None);
         let closed = shared.is(READ_CLOSED);
         shared.clear(READ_CLOSED);
@@ -599,7 +599,10 @@ impl Channel {
     /// Tells the protocol when what is unsent passes a mark. Returns whether it was told.
     fn watch_marks(&mut self, unsent: u64, served: &mut u32) -> bool {
         let high = self.shared().limits.high_water;
-        let low = self.shared().limits.low_water.min(high);
+        let low = match self.shared().is(FLUSH_AWAITED) {
+            true => 0,
+            false => self.shared().limits.low_water.min(high),
+        };
         let paused = self.shared().is(WRITE_PAUSED);
         if !paused && unsent > high as u64 {
             self.shared().set(WRITE_PAUSED);
@@ -610,7 +613,7 @@ impl Channel {
         }
         if paused && unsent <= low as u64 && *served < CALLS_IN_A_ROW {
             *served += 1;
-            self.shared().clear(WRITE_PAUSED);
+            self.shared().clear(WRITE_PAUSED | FLUSH_AWAITED);
             self.call(Doing::WriteResumed, |protocol, transport| {
                 protocol.write_resumed(transport);
             });

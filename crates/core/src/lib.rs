@@ -22,6 +22,7 @@ mod protocol;
 mod reactor;
 mod reason;
 mod schedule;
+mod stream;
 mod task;
 pub mod testing;
 mod threads;
@@ -37,8 +38,8 @@ pub use deferred::{
     DeferredSemaphore, FirstError, Gather, IntoDeferred, Paused, Permit, QueueOverflow,
     QueueUnderflow, Resolver, TooManyWaiters, gather_results, maybe_deferred, race,
 };
-pub use file_sender::FileSender;
 pub use failure::{Failure, FailureGroup, FailureReport, FailureReporter};
+pub use file_sender::FileSender;
 pub use inherited::{ContextKey, ContextSnapshot};
 pub use layer::{Layer, LayerIo};
 pub use limits::ConnectionLimits;
@@ -54,6 +55,7 @@ pub use schedule::{
     AlreadyRunning, Backoff, CooperativeTask, Cooperator, LoopingCall, Retry, RetryBudget,
     TaskStopped, defer_later,
 };
+pub use stream::{ConnectionStream, StreamError, StreamFactory, StreamReader, StreamWriter};
 pub use task::{Task, Tasks};
 pub use threads::{JobName, ReactorThreads, ThreadJobError, defer_to_thread};
 pub use timer::DelayedCall;

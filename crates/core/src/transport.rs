@@ -134,7 +134,38 @@ impl Transport {
     /// for those who write piece by piece, and want to be called for the next one. No
     /// `write_paused` comes before it.
     pub fn await_drain(&mut self) {
+        self.shared.clear(FLUSH_AWAITED);
         self.shared.set(WRITE_PAUSED);
+    }
+
+    /// Asks for one `write_resumed`, as soon as all that was written is sent: handed to the
+    /// kernel, on a real socket. It takes the place of what
+    /// [`await_drain`](Self::await_drain) asked for.
+    ///
+    /// ```
+    /// use ropewalk_core::testing::Pair;
+    /// use ropewalk_core::{Protocol, Transport};
+    ///
+    /// #[derive(Default)]
+    /// struct Sender { flushed: bool }
+    /// impl Protocol for Sender {
+    ///     fn connection_made(&mut self, transport: &mut Transport) {
+    ///         transport.write(b"the last words");
+    ///         transport.await_flush();
+    ///     }
+    ///     fn data_received(&mut self, _: &mut Transport, _: &[u8]) {}
+    ///     fn write_resumed(&mut self, transport: &mut Transport) {
+    ///         assert_eq!(transport.unsent(), 0);
+    ///         self.flushed = true;
+    ///     }
+    /// }
+    ///
+    /// let pair = Pair::new(Sender::default(), Sender::default());
+    /// pair.run();
+    /// assert_eq!(pair.with_client(|sender: &mut Sender| sender.flushed), Some(true));
+    /// ```
+    pub fn await_flush(&mut self) {
+        self.shared.set(WRITE_PAUSED | FLUSH_AWAITED);
     }
 
     /// Sends what was written, then closes. No more data is received.
@@ -542,6 +573,8 @@ pub(crate) const FINISHED: u16 = 1 << 12;
 pub(crate) const HOLDING: u16 = 1 << 13;
 /// The loop has said that the connection is up.
 pub(crate) const CONNECTED: u16 = 1 << 14;
+/// The `write_resumed` to come is for when nothing is unsent.
+pub(crate) const FLUSH_AWAITED: u16 = 1 << 15;
 
 /// What a channel and all handles to it share: one allocation for each connection.
 pub(crate) struct Shared {

@@ -23,7 +23,7 @@
 //! }
 //! ```
 //!
-//! This crate re-exports the others; each part is a feature, all on by default:
+//! This crate re-exports the others; each part is a feature, all on by default but the last two:
 //!
 //! | feature | crate | what it gives |
 //! |---|---|---|
@@ -31,6 +31,9 @@
 //! | `reactor` | `ropewalk_reactor` | [`Reactor`], [`Workers`], [`ThreadPool`], [`driver`] |
 //! | `web` | `ropewalk_web` | [`web`]: `Site`, `FileService` |
 //! | `service` | `ropewalk_service` | [`logging`]: `Logging`, `Rotation` |
+//! | `wire` | `ropewalk_wire` | [`wire`]: `Echo`, `Discard`, `Chargen`, `Daytime`, `Time`, `Qotd`, `Forward` |
+//! | `futures-io` | `ropewalk_core` | `AsyncRead`, `AsyncBufRead`, `AsyncWrite` of `futures-io` on [`ConnectionStream`] |
+//! | `tokio-io` | `ropewalk_core` | those of `tokio::io`; no runtime comes with them |
 #![forbid(unsafe_code)]
 
 pub use ropewalk_core::*;
@@ -43,6 +46,12 @@ pub use ropewalk_service::*;
 #[cfg(feature = "web")]
 pub mod web {
     pub use ropewalk_web::*;
+}
+
+/// The small servers, and the port forwarder.
+#[cfg(feature = "wire")]
+pub mod wire {
+    pub use ropewalk_wire::*;
 }
 
 /// The programs in the README compile.

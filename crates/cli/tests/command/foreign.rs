@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use super::running::{Running, inside, request};
 
 /// The path of a program, if it is on this machine.
-fn tool(name: &str) -> Option<PathBuf> {
+pub(crate) fn tool(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&path)
         .map(|folder| folder.join(name))

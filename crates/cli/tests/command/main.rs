@@ -1,8 +1,10 @@
 //! The real command, run as a user runs it: arguments in, lines, exit codes and HTTP out.
 
 mod foreign;
+mod forward;
 mod logs;
 mod running;
 mod serving;
 mod stopping;
 mod usage;
+mod wire;

@@ -37,7 +37,12 @@ pub(crate) fn site() -> TempDir {
     folder
 }
 
-/// `ropewalk web`, listening. It is killed when the test ends, however that is.
+fn web(folder: &TempDir, args: &[&str]) -> Command {
+    let path = folder.path().to_str().unwrap();
+    command([&["web", "--path", path], args].concat())
+}
+
+/// A command that serves, listening. It is killed when the test ends, however that is.
 pub(crate) struct Running {
     child: Child,
     stdout: BufReader<ChildStdout>,
@@ -53,21 +58,22 @@ impl Running {
 
     /// Serves `folder`, and waits for as many listeners.
     pub(crate) fn serve_at(folder: &TempDir, listeners: usize, args: &[&str]) -> Self {
-        Self::start(folder, listeners, args, Stdio::inherit())
+        Self::start(web(folder, args), listeners)
     }
 
     /// As [`serve`](Self::serve), with standard error in a file.
     pub(crate) fn serve_with_stderr(folder: &TempDir, args: &[&str], stderr: fs::File) -> Self {
         let listen = ["--listen", "tcp:0:interface=127.0.0.1"];
-        Self::start(folder, 1, &[&listen, args].concat(), stderr.into())
+        let mut command = web(folder, &[&listen, args].concat());
+        command.stderr(stderr);
+        Self::start(command, 1)
     }
 
-    fn start(folder: &TempDir, listeners: usize, args: &[&str], stderr: Stdio) -> Self {
-        let path = folder.path().to_str().unwrap();
-        let mut child = command([&["web", "--path", path], args].concat())
+    /// Runs `command`, and waits for as many listeners.
+    pub(crate) fn start(mut command: Command, listeners: usize) -> Self {
+        let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(stderr)
             .spawn()
             .unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
@@ -115,6 +121,14 @@ impl Running {
     /// Asks for `target` with these fields besides.
     pub(crate) fn get(&self, target: &str, fields: &[&str]) -> Response {
         exchange(self.connect(), target, fields)
+    }
+
+    /// The most memory that it ever held, in KiB.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let amount = line.unwrap().trim().trim_end_matches(" kB");
+        amount.parse().unwrap()
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
@@ -195,10 +209,13 @@ pub(crate) fn request(stream: &mut impl Write, target: &str, fields: &[&str]) {
     stream.write_all((text + "\r\n").as_bytes()).unwrap();
 }
 
-/// `HOST:PORT` of a link.
-pub(crate) fn authority(link: &str) -> &str {
-    let rest = link.strip_prefix("http://").expect(link);
-    rest.strip_suffix('/').expect(link)
+/// `HOST:PORT` of a link, or of an endpoint.
+pub(crate) fn authority(place: &str) -> &str {
+    if let Some(endpoint) = place.strip_prefix("tcp:") {
+        return endpoint;
+    }
+    let rest = place.strip_prefix("http://").expect(place);
+    rest.strip_suffix('/').expect(place)
 }
 
 /// The path of the one file in `folder` that a test is to make there.
@@ -207,7 +224,8 @@ pub(crate) fn inside(folder: &TempDir, name: &str) -> String {
     path.join(name).to_str().unwrap().to_owned()
 }
 
-fn command<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
+/// The command with `args`, not started.
+pub(crate) fn command<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ropewalk"));
     command.args(args);
     command

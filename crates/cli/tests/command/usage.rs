@@ -10,6 +10,15 @@ fn help_and_version_are_on_standard_output_with_0() {
         (&["--help"][..], "Examples:"),
         (&["web", "--help"], "--access-log <FILE|-|off>"),
         (&["web", "-h"], "tcp:PORT[:interface=ADDRESS]"),
+        (&["web", "--help"], "nothing outside the folder"),
+        (
+            &["forward", "--help"],
+            "Whichever end is slow holds the other back",
+        ),
+        (&["wire", "--help"], "None of them asks who it talks to"),
+        (&["wire", "--help"], "RFC 862: send back what comes"),
+        (&["wire", "-h"], "tcp:PORT[:interface=ADDRESS]"),
+        (&["forward", "--help"], "tcp:HOST:PORT[:timeout=30s]"),
         (&["completions", "--help"], "ropewalk completions fish"),
         (
             &["--version"],
@@ -56,6 +65,28 @@ fn arguments_that_make_no_sense_are_2_with_one_line() {
         (
             &["web", "--path", ".", "--index", "a/b"],
             "the name of a file",
+        ),
+        (&["wire", "--protocol", "echo"], "--listen <ENDPOINT>"),
+        (
+            &["wire", "--listen", "tcp:0", "--protocol", "ehco"],
+            "possible values: echo, discard, chargen, qotd, daytime, time",
+        ),
+        (&["forward", "--listen", "tcp:0"], "--to <ENDPOINT>"),
+        (
+            &["forward", "--listen", "tcp:0", "--to", "tcp:example.com"],
+            "column 16: the port is missing",
+        ),
+        (
+            &[
+                "forward",
+                "--listen",
+                "tcp:0",
+                "--to",
+                "tcp:a:1",
+                "--idle-timeout",
+                "5",
+            ],
+            "`500ms`, `30s` or `5m`",
         ),
         (&["completions", "dos"], "[possible values: bash"),
     ] {
@@ -116,6 +147,8 @@ fn each_shell_gets_completions_that_know_the_options() {
         let output = ropewalk(["completions", shell]);
         assert_eq!(output.status.code(), Some(0), "{shell}");
         let script = String::from_utf8(output.stdout).unwrap();
-        assert!(script.contains("access-log"), "{shell}");
+        for word in ["access-log", "protocol", "idle-timeout"] {
+            assert!(script.contains(word), "{shell}: {word}");
+        }
     }
 }

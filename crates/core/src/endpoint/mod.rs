@@ -62,3 +62,4 @@ pub use description::{Description, Field, Word};
 pub use error::EndpointError;
 pub use server::{DEFAULT_BACKLOG, ServerEndpoint, TcpListen, UnixListen};
 pub use socket::SocketOptions;
+pub use value::parse_duration;

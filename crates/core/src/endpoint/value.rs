@@ -61,12 +61,12 @@ pub(super) const MODE: Value<u32> = Value {
 
 pub(super) const TIMEOUT: Value<Duration> = Value {
     expected: "a duration longer than none, such as `500ms`, `30s` or `5m`",
-    parse: |text| duration(text).filter(|duration| !duration.is_zero()),
+    parse: |text| parse_duration(text).filter(|duration| !duration.is_zero()),
 };
 
 pub(super) const KEEP_ALIVE: Value<Duration> = Value {
     expected: "a duration of at least one second, such as `60s` or `5m`",
-    parse: |text| duration(text).filter(|&duration| duration >= Duration::from_secs(1)),
+    parse: |text| parse_duration(text).filter(|&duration| duration >= Duration::from_secs(1)),
 };
 
 pub(super) const SIZE: Value<usize> = Value {
@@ -139,7 +139,18 @@ fn write_in_units(f: &mut fmt::Formatter<'_>, amount: u128, units: &[(&str, u128
     write!(f, "{}{name}", amount / unit)
 }
 
-fn duration(text: &str) -> Option<Duration> {
+/// A duration as endpoints have it, for those who take one elsewhere: a whole number and one of the
+/// units `ns`, `us`, `ms`, `s`, `m`, `h`. `None` for anything else.
+///
+/// ```
+/// use ropewalk_core::endpoint::parse_duration;
+/// use std::time::Duration;
+///
+/// assert_eq!(parse_duration("5m"), Some(Duration::from_secs(300)));
+/// assert_eq!(parse_duration("5"), None);
+/// ```
+#[must_use]
+pub fn parse_duration(text: &str) -> Option<Duration> {
     let at = text.find(|c: char| !c.is_ascii_digit())?;
     let (number, unit) = text.split_at(at);
     let (_, nanos) = DURATIONS.iter().find(|(name, _)| *name == unit)?;
@@ -161,15 +172,15 @@ mod tests {
 
     #[test]
     fn durations_are_a_whole_number_and_a_unit() {
-        assert_eq!(duration("500ms"), Some(Duration::from_millis(500)));
-        assert_eq!(duration("30s"), Some(Duration::from_secs(30)));
-        assert_eq!(duration("5m"), Some(Duration::from_secs(300)));
-        assert_eq!(duration("1h"), Some(Duration::from_secs(3600)));
+        assert_eq!(parse_duration("500ms"), Some(Duration::from_millis(500)));
+        assert_eq!(parse_duration("30s"), Some(Duration::from_secs(30)));
+        assert_eq!(parse_duration("5m"), Some(Duration::from_secs(300)));
+        assert_eq!(parse_duration("1h"), Some(Duration::from_secs(3600)));
         for bad in ["", "30", "s", "1.5s", "-1s", "+1s", "30 s", "30S", "1s2"] {
-            assert_eq!(duration(bad), None, "{bad}");
+            assert_eq!(parse_duration(bad), None, "{bad}");
         }
-        assert_eq!(duration("99999999999999999999h"), None);
-        assert_eq!(duration(&format!("{}h", u128::MAX)), None);
+        assert_eq!(parse_duration("99999999999999999999h"), None);
+        assert_eq!(parse_duration(&format!("{}h", u128::MAX)), None);
     }
 
     #[test]
@@ -233,7 +244,7 @@ mod tests {
     proptest! {
         #[test]
         fn written_durations_read_back_the_same(duration_in in any::<Duration>()) {
-            prop_assert_eq!(duration(&InWords(duration_in).to_string()), Some(duration_in));
+            prop_assert_eq!(parse_duration(&InWords(duration_in).to_string()), Some(duration_in));
         }
 
         #[test]

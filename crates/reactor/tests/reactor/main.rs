@@ -15,6 +15,7 @@ mod pressure;
 mod react;
 mod shutdown;
 mod stalls;
+mod streams;
 mod stress;
 mod support;
 mod threads;

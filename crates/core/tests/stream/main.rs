@@ -1,0 +1,10 @@
+//! Connections as async streams, on a reactor in memory: no socket, no waiting, time by hand.
+
+mod ending;
+mod exchange;
+mod moving;
+mod rig;
+mod serving;
+mod shutdown;
+#[cfg(all(feature = "futures-io", feature = "tokio-io"))]
+mod traits;
