@@ -20,13 +20,13 @@ use ropewalk::web::{Body, Site, handler_fn};
 use ropewalk::{Address, Deferred, Factory, Protocol, Reactor, Transport};
 
 const SHORT: usize = 200;
-const LONG: usize = 1200;
+const LONG: usize = 5200;
 
 /// One measures at a time: whether anybody is subscribed to what is traced is seen by all threads.
 static ALONE: Mutex<()> = Mutex::new(());
 
 /// Allocations for each of the rounds that `work` is told to do, and counts. How the rounds fall
-/// into turns may cost one or two in all, which is rounded away.
+/// into turns may cost a few in all, which are rounded away.
 fn per_round(work: impl Fn(usize) -> u64) -> f64 {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     // What a process makes once, for the watchdog say, is left out.
