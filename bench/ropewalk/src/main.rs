@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use bench_contract::{Arguments, HELLO, JSON_HEADERS, Order, announce, fail};
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
+use ropewalk::framing::{LineCodec, LineProtocol, LineReceiver, LineTransport};
 use ropewalk::web::h1::Limits;
 use ropewalk::web::{Body, FileService, Site, handler_fn};
 use ropewalk::{Address, Factory, Failure, Protocol, Transport, Workers};
@@ -39,7 +40,7 @@ fn factory(arguments: &Arguments) -> Result<Rc<dyn Factory>, Failure> {
     limits.requests_per_connection = u64::MAX;
     Ok(match arguments.app.as_str() {
         "echo" => Rc::new(|_: &Address| Echo),
-        "lines" => Rc::new(|_: &Address| Lines::default()),
+        "lines" => Rc::new(|_: &Address| LineReceiver::with_codec(LineCodec::new(b"\n"), Lines)),
         "hello" => Rc::new(Site::with_limits(handler_fn(hello), limits)),
         "json" => Rc::new(Site::with_limits(handler_fn(json), limits)),
         _ => {
@@ -58,27 +59,11 @@ impl Protocol for Echo {
 }
 
 /// Sends back each line, with a write of its own.
-#[derive(Default)]
-struct Lines {
-    /// The beginning of a line whose end has not come.
-    begun: Vec<u8>,
-}
+struct Lines;
 
-impl Protocol for Lines {
-    fn data_received(&mut self, transport: &mut Transport, data: &[u8]) {
-        let mut rest = data;
-        while let Some(end) = memchr::memchr(b'\n', rest) {
-            let (line, behind) = rest.split_at(end + 1);
-            rest = behind;
-            if self.begun.is_empty() {
-                transport.write(line);
-            } else {
-                self.begun.extend_from_slice(line);
-                transport.write(&self.begun);
-                self.begun.clear();
-            }
-        }
-        self.begun.extend_from_slice(rest);
+impl LineProtocol for Lines {
+    fn line_received(&mut self, transport: &mut LineTransport<'_>, line: &[u8]) {
+        transport.send_line(line);
     }
 }
 

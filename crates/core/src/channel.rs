@@ -623,6 +623,7 @@ impl Channel {
     }
 
     /// Tells one who waited for this little to be unsent. Returns whether there was one.
+    #[inline]
     fn tell_drained(&mut self, unsent: u64) -> bool {
         let Some(drain) = self.shared().next_drained(unsent) else {
             return false;
@@ -739,10 +740,16 @@ impl Channel {
     }
 
     /// How much of what waits for the wire the policies let go now.
+    #[inline]
     fn allowance(&mut self) -> u64 {
-        if self.around.is_none() {
-            return u64::MAX;
+        match self.around {
+            None => u64::MAX,
+            Some(_) => self.ask_policies(),
         }
+    }
+
+    #[cold]
+    fn ask_policies(&mut self) -> u64 {
         let wanted = self.wire_len();
         let now = self.transport.now();
         let Some(around) = &mut self.around else {

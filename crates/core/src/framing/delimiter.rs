@@ -66,6 +66,7 @@ impl DelimiterCodec {
     }
 
     /// Where the first delimiter in `window`, the front of the input, ends.
+    #[inline]
     fn find(&mut self, window: &[u8]) -> Option<usize> {
         let end = end_of(&self.delimiter, window, self.searched);
         self.searched = window.len();
@@ -88,7 +89,11 @@ impl DelimiterCodec {
 }
 
 /// Where the first `delimiter` in `bytes` ends, if none ends in the first `searched` of them.
+#[inline]
 fn end_of(delimiter: &[u8], bytes: &[u8], searched: usize) -> Option<usize> {
+    if let [byte] = delimiter {
+        return memchr::memchr(*byte, &bytes[searched..]).map(|at| searched + at + 1);
+    }
     let (last, _) = delimiter.split_last()?;
     let ends = memchr::memchr_iter(*last, &bytes[searched..]).map(|at| searched + at + 1);
     ends.into_iter()
@@ -96,6 +101,7 @@ fn end_of(delimiter: &[u8], bytes: &[u8], searched: usize) -> Option<usize> {
 }
 
 impl Codec for DelimiterCodec {
+    #[inline]
     fn decode(&mut self, input: &[u8]) -> Result<Decoded, DecodeError> {
         if self.skipping {
             return Ok(self.skip(input));
@@ -119,6 +125,7 @@ impl Codec for DelimiterCodec {
         })
     }
 
+    #[inline]
     fn encode(&mut self, frame: &[u8], output: &mut Vec<u8>) -> Result<(), EncodeError> {
         let start = output.len();
         output.extend_from_slice(frame);

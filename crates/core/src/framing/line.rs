@@ -74,6 +74,7 @@ impl Default for LineCodec {
 }
 
 impl Codec for LineCodec {
+    #[inline]
     fn decode(&mut self, input: &[u8]) -> Result<Decoded, DecodeError> {
         let decoded = self.codec.decode(input)?;
         if !self.bare_newline {
@@ -97,6 +98,7 @@ impl Codec for LineCodec {
         })
     }
 
+    #[inline]
     fn encode(&mut self, frame: &[u8], output: &mut Vec<u8>) -> Result<(), EncodeError> {
         if !self.bare_newline {
             return self.codec.encode(frame, output);
@@ -109,6 +111,7 @@ impl Codec for LineCodec {
         Ok(())
     }
 
+    #[inline]
     fn max_length(&self) -> usize {
         self.codec.max_length() - usize::from(self.bare_newline)
     }

@@ -122,6 +122,7 @@ impl fmt::Debug for FrameTransport<'_> {
 }
 
 /// Writes a frame straight into the output. One that cannot be sent leaves nothing there.
+#[inline]
 pub(super) fn send<C: Codec + ?Sized>(
     transport: &mut Transport,
     codec: &mut C,
