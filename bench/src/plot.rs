@@ -107,16 +107,15 @@ pub fn growth(tables: &[&Table], path: &Path) -> Result<(), Box<dyn std::error::
     let root = SVGBackend::new(path, (WIDTH, if several { 1260 } else { 840 })).into_drawing_area();
     root.fill(&WHITE)?;
     let panels = root.split_evenly((if several { 3 } else { 2 }, 1));
-    lines(&panels[0], "requests a second", "connections", &one, most)?;
-    lines(
-        &panels[1],
-        "KiB of idle connections",
-        "connections",
-        &memory,
-        most,
-    )?;
+    let (below, above) = (
+        SeriesLabelPosition::LowerRight,
+        SeriesLabelPosition::UpperLeft,
+    );
+    let (rate, held) = ("requests a second", "KiB of idle connections");
+    lines(&panels[0], [rate, "connections"], &one, most, below)?;
+    lines(&panels[1], [held, "connections"], &memory, most, above)?;
     if let Some(panel) = panels.get(2) {
-        lines(panel, "requests a second", "cores", &by_cores, 4.0)?;
+        lines(panel, [rate, "cores"], &by_cores, 4.0, above)?;
     }
     root.present()?;
     Ok(())
@@ -150,10 +149,10 @@ fn points(table: &Table, figure: impl Fn(f64) -> f64) -> Vec<Point> {
 /// A line for each server, with the first axis logarithmic.
 fn lines<B>(
     panel: &DrawingArea<B, plotters::coord::Shift>,
-    what: &str,
-    by: &str,
+    [what, by]: [&str; 2],
     points: &[Point],
     last: f64,
+    legend: SeriesLabelPosition,
 ) -> Result<(), Box<dyn std::error::Error>>
 where
     B: DrawingBackend,
@@ -182,6 +181,7 @@ where
     let (border, background) = (BLACK.mix(0.3), WHITE.mix(0.8));
     chart
         .configure_series_labels()
+        .position(legend)
         .border_style(border)
         .background_style(background)
         .draw()?;

@@ -11,11 +11,13 @@ pub struct Sizes {
     pub deadlines: u64,
     /// Chains of Deferreds.
     pub chains: u64,
+    /// Lists of a hundred Deferreds.
+    pub lists: u64,
     /// Tasks that await ten Deferreds.
     pub tasks: u64,
     /// Calls from another thread, as fast as it may.
     pub calls: u64,
-    /// Calls from another thread, one at a time.
+    /// Calls from another thread, and jobs for one, one at a time.
     pub round_trips: u64,
 }
 
@@ -28,6 +30,7 @@ impl Sizes {
             timers: 2_000_000,
             deadlines: 50_000_000,
             chains: 200_000,
+            lists: 20_000,
             tasks: 200_000,
             calls: 1_000_000,
             round_trips: 20_000,
@@ -42,6 +45,7 @@ impl Sizes {
             timers: 2000,
             deadlines: 1000,
             chains: 10,
+            lists: 10,
             tasks: 2000,
             calls: 1000,
             round_trips: 10,

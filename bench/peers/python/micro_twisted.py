@@ -21,11 +21,13 @@ from twisted.internet import epollreactor
 epollreactor.install()
 
 from twisted.internet import defer, protocol, reactor, task
+from twisted.internet.threads import deferToThread
 from twisted.internet.testing import StringTransport
 from twisted.protocols.policies import TimeoutMixin
 
 REPETITIONS = 5
 LINKS = 10
+LISTED = 100
 # Tasks that are under way at a time.
 BATCH = 1000
 FULL = {
@@ -33,6 +35,7 @@ FULL = {
     "timers": 200_000,
     "deadlines": 500_000,
     "chains": 20_000,
+    "lists": 2000,
     "tasks": 10_000,
     "calls": 1_000_000,
     "round_trips": 10_000,
@@ -42,6 +45,7 @@ QUICK = {
     "timers": 2000,
     "deadlines": 1000,
     "chains": 10,
+    "lists": 10,
     "tasks": 2000,
     "calls": 1000,
     "round_trips": 10,
@@ -270,6 +274,14 @@ def over_an_error():
     return value(deferred)
 
 
+def gathered():
+    deferreds = [defer.Deferred() for _ in range(LISTED)]
+    every = defer.gatherResults(deferreds)
+    for deferred in deferreds:
+        deferred.callback(1)
+    return sum(value(every))
+
+
 def value(deferred):
     got = []
     deferred.addCallback(got.append)
@@ -320,6 +332,12 @@ async def deferred(sizes):
                 assert chain() == LINKS
 
         measure(f"deferred {work}", sizes["chains"], chains)
+
+    def lists():
+        for _ in range(sizes["lists"]):
+            assert gathered() == LISTED
+
+    measure(f"deferred list of {LISTED}", sizes["lists"], lists)
     tasks = sizes["tasks"]
     batches = -(-tasks // BATCH)
     for work, awaits in (
@@ -371,6 +389,14 @@ async def threads(sizes):
             repetitions.note(perf_counter() - start)
             thread.join()
         repetitions.print_figures()
+    jobs = sizes["round_trips"]
+    repetitions = Repetitions(("defer_to_thread round trip", jobs))
+    while repetitions.wanted():
+        start = perf_counter()
+        for job in range(jobs):
+            assert await deferToThread(add_one, job) == job + 1
+        repetitions.note(perf_counter() - start)
+    repetitions.print_figures()
 
 
 def main():

@@ -34,7 +34,11 @@
 //! | `wire` | `ropewalk_wire` | [`wire`]: `Echo`, `Discard`, `Chargen`, `Daytime`, `Time`, `Qotd`, `Forward` |
 //! | `futures-io` | `ropewalk_core` | `AsyncRead`, `AsyncBufRead`, `AsyncWrite` of `futures-io` on [`ConnectionStream`] |
 //! | `tokio-io` | `ropewalk_core` | those of `tokio::io`; no runtime comes with them |
+//!
+//! Who knows Twisted finds [here](guide::from_twisted) what each thing is called.
 #![forbid(unsafe_code)]
+
+pub mod guide;
 
 pub use ropewalk_core::*;
 #[cfg(feature = "reactor")]

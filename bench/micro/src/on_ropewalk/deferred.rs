@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use futures_util::FutureExt;
-use ropewalk::{Deferred, Failure, Handle, Resolver};
+use ropewalk::{Deferred, Failure, Handle, Resolver, gather_results};
 
 use super::{on_a_reactor, turn};
 use crate::figure::{Repetitions, time};
@@ -17,6 +17,9 @@ use crate::{Figure, Sizes, print};
 
 /// Links of a chain, Deferreds that a task awaits.
 pub(super) const LINKS: usize = 10;
+
+/// Deferreds that are gathered in a list.
+const LISTED: usize = 100;
 
 /// Tasks that are under way at a time, so that a turn's own cost is small among them.
 const BATCH: u64 = 1000;
@@ -33,6 +36,14 @@ pub(super) fn run(sizes: &Sizes) -> Result<(), Box<dyn Error>> {
         });
         print(&figure)?;
     }
+    let figure = Figure::measure(format!("deferred list of {LISTED}"), sizes.lists, || {
+        time(|| {
+            for _ in 0..sizes.lists {
+                assert_eq!(list(black_box(LISTED)), Some(LISTED as u64));
+            }
+        })
+    });
+    print(&figure)?;
     let [tasks, batches] = [sizes.tasks, sizes.tasks.div_ceil(BATCH)];
     for (work, fired) in [
         ("each fired before it is awaited", Fired::Before),
@@ -111,6 +122,17 @@ fn over_an_error(links: usize) -> Option<u64> {
     let deferred = deferred.add_errback(move |_| links as u64);
     resolver.callback(0);
     value(deferred)
+}
+
+/// Made, gathered, fired one after the other, read.
+fn list(length: usize) -> Option<u64> {
+    let (resolvers, deferreds): (Vec<Resolver<u64>>, Vec<_>) =
+        (0..length).map(|_| Deferred::pair()).unzip();
+    let all = gather_results(deferreds);
+    for resolver in resolvers {
+        resolver.callback(1);
+    }
+    value(all.add_callback(|values: Vec<u64>| values.iter().sum::<u64>()))
 }
 
 fn value(deferred: Deferred<u64>) -> Option<u64> {

@@ -1,4 +1,4 @@
-//! `call_from_thread`.
+//! `call_from_thread`, and jobs for threads whose results come back.
 
 use std::error::Error;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,8 +6,9 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Instant;
 
-use ropewalk::{Reactor, ReactorRemote};
+use ropewalk::{Deferred, Reactor, ReactorRemote};
 
+use super::on_a_reactor;
 use crate::figure::Repetitions;
 use crate::{Sizes, print};
 
@@ -38,7 +39,24 @@ pub(super) fn run(sizes: &Sizes) -> Result<(), Box<dyn Error>> {
             }
             remote.call_from_thread(|reactor| reactor.stop());
         },
-    )
+    )?;
+    let jobs = sizes.round_trips;
+    let figures = on_a_reactor(async move |handle| {
+        let work = "defer_to_thread round trip".to_owned();
+        let mut repetitions = Repetitions::of([(work, jobs)]);
+        while repetitions.are_wanted() {
+            let start = Instant::now();
+            for job in 0..jobs {
+                let result: Deferred<u64> = handle.defer_to_thread(move || job + 1);
+                assert_eq!(result.await?, job + 1);
+            }
+            repetitions.note([start.elapsed()]);
+        }
+        Ok(repetitions.figures())
+    })?;
+    let [figure] = figures;
+    print(&figure)?;
+    Ok(())
 }
 
 /// The time from when the other thread starts until the reactor has stopped.

@@ -13,7 +13,7 @@ use std::io;
 use std::rc::Rc;
 use std::time::Instant;
 
-use futures_util::future::LocalBoxFuture;
+use futures_util::future::{LocalBoxFuture, try_join_all};
 use futures_util::{FutureExt, TryFutureExt};
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::oneshot::{self, Sender, error::RecvError};
@@ -23,6 +23,9 @@ use crate::figure::{Repetitions, time};
 use crate::{Figure, Sizes, print};
 
 const LINKS: usize = 10;
+
+/// Oneshots that are gathered in a list.
+const LISTED: usize = 100;
 
 /// Tasks that are under way at a time.
 const BATCH: u64 = 1000;
@@ -46,6 +49,14 @@ pub(super) fn run(sizes: &Sizes) -> Result<(), Box<dyn Error>> {
         });
         print(&figure)?;
     }
+    let figure = Figure::measure(format!("deferred list of {LISTED}"), sizes.lists, || {
+        time(|| {
+            for _ in 0..sizes.lists {
+                assert_eq!(list(black_box(LISTED)), Some(LISTED as u64));
+            }
+        })
+    });
+    print(&figure)?;
     let [tasks, batches] = [sizes.tasks, sizes.tasks.div_ceil(BATCH)];
     for (work, fired) in [
         ("each fired before it is awaited", Fired::Before),
@@ -98,6 +109,16 @@ fn returning(links: usize) -> Option<u64> {
     }
     sender.send(0).ok()?;
     future.now_or_never()?.ok()
+}
+
+fn list(length: usize) -> Option<u64> {
+    let (senders, receivers): (Vec<Sender<u64>>, Vec<_>) =
+        (0..length).map(|_| oneshot::channel()).unzip();
+    let all = try_join_all(receivers);
+    for sender in senders {
+        sender.send(1).ok()?;
+    }
+    Some(all.now_or_never()?.ok()?.iter().sum())
 }
 
 /// The usual error of programs, in a box.

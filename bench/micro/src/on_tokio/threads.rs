@@ -1,4 +1,4 @@
-//! Boxed closures over an unbounded channel, to a task that calls them.
+//! Boxed closures over an unbounded channel, to a task that calls them; and `spawn_blocking`.
 
 use std::error::Error;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,6 +7,7 @@ use std::thread;
 use std::time::Instant;
 
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::task::{JoinError, spawn_blocking};
 
 use super::runtime;
 use crate::figure::Repetitions;
@@ -44,7 +45,23 @@ pub(super) fn run(sizes: &Sizes) -> Result<(), Box<dyn Error>> {
                 answered.recv().expect("an answer to each call");
             }
         },
-    )
+    )?;
+    let jobs = sizes.round_trips;
+    let work = "defer_to_thread round trip".to_owned();
+    let mut repetitions = Repetitions::of([(work, jobs)]);
+    runtime()?.block_on(async {
+        while repetitions.are_wanted() {
+            let start = Instant::now();
+            for job in 0..jobs {
+                assert_eq!(spawn_blocking(move || job + 1).await?, job + 1);
+            }
+            repetitions.note([start.elapsed()]);
+        }
+        Ok::<(), JoinError>(())
+    })?;
+    let [figure] = repetitions.figures();
+    print(&figure)?;
+    Ok(())
 }
 
 /// The time from when the other thread starts until all its calls are done, and it has dropped its sender.
