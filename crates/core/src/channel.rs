@@ -243,6 +243,7 @@ impl Channel {
             return self.step_before_connected();
         }
         let mut served = 0;
+        let mut last = None;
         loop {
             while !self.shared().is(ENDED)
                 && let Some(request) = self.shared().next_request(served < CALLS_IN_A_ROW)
@@ -268,7 +269,13 @@ impl Channel {
                 return Step::Send;
             }
             let unsent = self.shared().unsent();
-            if (closing || served < CALLS_IN_A_ROW) && self.tell_drained(unsent) {
+            let most = match closing {
+                // All who wait now are told before it closes; one who then waits again and again
+                // does not keep it open.
+                true => *last.get_or_insert_with(|| served + self.shared().drains() + CALLS_IN_A_ROW),
+                false => CALLS_IN_A_ROW,
+            };
+            if served < most && self.tell_drained(unsent) {
                 served += 1;
                 continue;
             }

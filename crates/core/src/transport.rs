@@ -791,6 +791,12 @@ impl Shared {
         self.touch();
     }
 
+    /// How many wait until less is unsent.
+    pub(crate) fn drains(&self) -> u32 {
+        let drains = self.rare_if_any(|rare| u32::try_from(rare.drains.len()).ok());
+        drains.unwrap_or_default()
+    }
+
     /// One who waited for no more than `unsent` bytes to be unsent.
     pub(crate) fn next_drained(&self, unsent: u64) -> Option<Drain> {
         self.rare_if_any(|rare| {

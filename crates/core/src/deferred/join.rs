@@ -124,8 +124,8 @@ impl Join {
 
     fn end(&self, outcome: Result<(), Failure>) {
         if let Some(resolver) = self.outcome.take() {
+            let _ending = Ending(self);
             resolver.fire(outcome);
-            self.let_go();
         }
     }
 
@@ -145,6 +145,15 @@ impl Join {
         }
         let parts = self.parts.take();
         parts.iter().for_each(Deferred::cancel);
+    }
+}
+
+/// Lets the others go when the outcome is told: also when a callback of it panics.
+struct Ending<'a>(&'a Join);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.let_go();
     }
 }
 

@@ -281,6 +281,11 @@ impl<P: LineProtocol> LineReceiver<P> {
                 }
             }
         }
+        if self.raw {
+            // All of it is told when more may be, and does not wait for what comes next.
+            self.codec.reset();
+            return transport.unread(self.buffer.take_with(input));
+        }
         self.buffer.put_back(transport, input);
     }
 

@@ -6,6 +6,7 @@ use std::error::Error;
 use std::fmt;
 use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
+use std::thread;
 use std::time::Duration;
 
 use crate::inherited;
@@ -145,6 +146,7 @@ impl Shared {
         self.scheduled.set(false);
         // The timer has what held for the task that asked for this turn: not for all of them.
         let _outside = inherited::leave();
+        let _rest = Rest(self);
         for _ in 0..self.steps {
             let job = self.ready.borrow_mut().pop_front();
             let Some(job) = job else {
@@ -155,9 +157,6 @@ impl Shared {
                 Some(context) => context.run(|| self.step(&job)),
                 None => self.step(&job),
             }
-        }
-        if !self.ready.borrow().is_empty() {
-            self.schedule();
         }
     }
 
@@ -195,6 +194,18 @@ impl Shared {
     }
 }
 
+/// Those who had no step in a turn have one in the next: also when this one ends by a panic, of a
+/// callback of who waits for a task.
+struct Rest<'a>(&'a Rc<Shared>);
+
+impl Drop for Rest<'_> {
+    fn drop(&mut self) {
+        if !self.0.ready.borrow().is_empty() {
+            self.0.schedule();
+        }
+    }
+}
+
 impl Job {
     fn is_waiting(&self) -> bool {
         let waits_for = self.waits_for.take();
@@ -219,9 +230,24 @@ impl Job {
             drop(Deferred::from(result));
             return;
         }
-        for observer in observers {
-            observer.fire(result.clone());
+        tell(observers, &result);
+    }
+}
+
+/// Tells all who wait for a task. The first panic of a callback unwinds from here when all are
+/// told.
+fn tell(observers: Vec<Resolver<()>>, result: &Result<(), Failure>) {
+    let mut panicked = None;
+    for observer in observers {
+        let fire = AssertUnwindSafe(|| observer.fire(result.clone()));
+        if let Err(payload) = panic::catch_unwind(fire) {
+            panicked.get_or_insert(payload);
         }
+    }
+    if let Some(payload) = panicked
+        && !thread::panicking()
+    {
+        panic::resume_unwind(payload);
     }
 }
 
@@ -261,9 +287,7 @@ impl CooperativeTask {
             waits_for.cancel();
         }
         drop(self.job.steps.take());
-        for observer in self.job.observers.take() {
-            observer.errback(stopped.clone());
-        }
+        tell(self.job.observers.take(), &Err(stopped));
         true
     }
 

@@ -196,8 +196,10 @@ impl Shared {
 
     fn tick(self: &Rc<Self>) {
         *self.timer.borrow_mut() = None;
-        let Some(call) = self.call.borrow_mut().take() else {
-            return;
+        let call = self.call.borrow_mut().take();
+        let Some(call) = call else {
+            // It was started anew by the very call, which is not made within itself.
+            return self.schedule();
         };
         let round = self.round.get();
         let result = Calling::new(self, call).run(self.count());

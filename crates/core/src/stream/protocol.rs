@@ -79,6 +79,8 @@ impl Drop for StreamProtocol {
                 "the connection is gone: it ended before the stream had it, or was given to \
                  another protocol",
             ));
+            // Its drop is not to close what is another one's.
+            state.disconnect();
         });
     }
 }

@@ -307,3 +307,31 @@ fn a_panic_in_one_who_waits_ends_the_connection_and_no_more() {
     pair.run();
     assert!(!pair.server().is_connected());
 }
+
+#[test]
+fn one_who_waits_for_ever_does_not_keep_a_closing_connection_nor_its_loop() {
+    fn again(connection: &Connection, count: &Rc<Cell<u32>>) {
+        count.set(count.get() + 1);
+        assert!(count.get() < 10_000, "the loop would stand still");
+        let (next, seen) = (connection.clone(), Rc::clone(count));
+        drop(
+            connection
+                .drained(0)
+                .add_callback(move |()| again(&next, &seen))
+                .add_errback(|_| ()),
+        );
+    }
+    let pair = pair();
+    let all: Vec<_> = (0..1000)
+        .map(|_| outcome(pair.server().drained(0)))
+        .collect();
+    let count = Rc::new(Cell::new(0));
+    again(pair.server(), &count);
+    pair.server().write(b"the end");
+    pair.server().lose_connection();
+    pair.run();
+    assert!(!pair.server().is_connected());
+    assert!(count.get() < 10_000, "it was closed, and not broken");
+    let told = |one: &Outcome<()>| matches!(*one.borrow(), Some(Ok(())));
+    assert!(all.iter().all(told), "those who waited before are told");
+}

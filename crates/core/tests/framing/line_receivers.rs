@@ -325,6 +325,22 @@ fn pausing_for_each_line_loses_none_and_tells_none_twice() {
 }
 
 #[test]
+fn what_came_of_a_line_before_raw_mode_is_told_as_raw_data_when_reading_is_resumed() {
+    let log = Log::default();
+    let rig = Rig::new(&log, Lines::new(&log, |_, _| ()));
+    rig.send(b"one\r\ntwo");
+    LineReceiver::with(rig.server(), |_: &mut Lines, transport| {
+        transport.set_raw_mode();
+        transport.pause_producing();
+    });
+    rig.pair.run();
+    assert_eq!(rig.told(), ["line one"]);
+    rig.server().resume_producing();
+    rig.pair.run();
+    assert_eq!(rig.told(), ["raw two"]);
+}
+
+#[test]
 fn raw_data_is_not_told_while_reading_is_paused() {
     let log = Log::default();
     let server = Lines::new(&log, |transport, what| {

@@ -197,6 +197,24 @@ fn cancelling_the_deferred_of_a_loop_stops_it_and_what_it_waits_for() {
 }
 
 #[test]
+fn a_call_may_cancel_its_own_loop_and_start_it_anew() {
+    let f = Fixture::new();
+    let own = Rc::new(RefCell::new(None::<(LoopingCall, Deferred<()>)>));
+    let (in_call, this) = (f.clone(), own.clone());
+    let looping = LoopingCall::new(f.reactor(), move || {
+        in_call.log.say(in_call.seconds());
+        if let Some((looping, ended)) = this.take() {
+            ended.cancel();
+            drop(looping.start(2 * SECOND, true));
+        }
+    });
+    let ended = looping.start(SECOND, false);
+    own.replace(Some((looping, ended)));
+    f.clock.advance(5 * SECOND);
+    assert_eq!(f.log.take(), "1 3 5");
+}
+
+#[test]
 fn a_loop_that_runs_is_not_started_twice() {
     let f = Fixture::new();
     let looping = LoopingCall::new(f.reactor(), f.tick());
@@ -556,4 +574,21 @@ fn a_task_may_stop_itself_and_start_others() {
     f.clock.advance(SECOND);
     assert_eq!(f.log.take(), "0 other");
     own.take();
+}
+
+#[test]
+fn a_panic_of_one_who_waits_for_a_task_keeps_neither_others_who_wait_nor_other_tasks() {
+    let f = Fixture::new();
+    let cooperator = Cooperator::new(f.reactor());
+    let task = cooperator.cooperate([()]);
+    let panics = |()| -> () { resume_unwind(Box::new("slipped")) };
+    drop(task.when_done().add_callback::<(), _>(panics).add_errback(|_| ()));
+    f.log.end(task.when_done());
+    let log = f.log.clone();
+    f.log
+        .end(cooperator.coiterate((0..2).map(move |n| log.say(n))));
+    let advance = AssertUnwindSafe(|| f.clock.advance(SECOND));
+    assert!(catch_unwind(advance).is_err());
+    f.clock.advance(SECOND);
+    assert_eq!(f.log.take(), "0 =() 1 =()");
 }

@@ -223,6 +223,7 @@ fn several(t: &mut Table) {
     t.case("what losers still say is forgotten", |l| { let ((r, a), (s, b)) = (pair(), pair()); l.end(race([a.add_errback(|_| Err::<i32, _>(fail("late"))), b])); s.callback(2); drop(r); }, "=(1, 2)");
     t.case("cancelling a race cancels all", |l| { let ((_r, a), (_s, b)) = (l.source("a"), l.source("b")); let d = race([a, b]); d.cancel(); l.end(d); }, "a b !cancelled");
     t.case("a loser that wins as it is cancelled is too late", |l| { let (put, slot) = slot::<Resolver<i32>>(); let (r, a) = Deferred::with_canceller(move || slot.take().unwrap().callback(9)); put.replace(Some(r)); let (s, b) = pair(); l.end(race([a, b])); s.callback(2); }, "=(1, 2)");
+    t.case("a race whose winner has a callback that panics cancels the others", |l| { let (r, one) = pair(); let (_two, two) = l.source("stop"); drop(race([one, two]).add_callback::<(), _>(|_| -> () { resume_unwind(Box::new(1)) }).add_errback(|_| ())); l.say(panics(|| r.callback(1))); }, "stop ?abandoned panicked");
 }
 
 #[rustfmt::skip]

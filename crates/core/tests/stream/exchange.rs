@@ -299,3 +299,15 @@ fn a_stream_of_a_connection_that_ends_before_it_has_it_is_told() {
     reading.get().unwrap_err();
     drop(stream);
 }
+
+#[test]
+fn a_stream_whose_connection_went_to_another_protocol_does_not_close_it() {
+    let (pair, stream) = stream();
+    stream.connection().act(|transport| {
+        transport.exchange_protocol(Box::new(Peer::default()), b"");
+    });
+    pair.run();
+    drop(stream);
+    pair.run();
+    assert!(pair.server().is_connected());
+}
