@@ -143,7 +143,12 @@ impl ContextSnapshot {
     /// assert!(ContextSnapshot::capture_any().is_none(), "no value is set, and no span entered");
     /// ```
     #[must_use]
+    #[inline]
     pub fn capture_any() -> Option<Self> {
+        // Nearly always there is nothing, and each link of each chain asks.
+        if !dispatcher::has_been_set() && !is_any_set() {
+            return None;
+        }
         let snapshot = Self::capture();
         (!snapshot.is_empty()).then_some(snapshot)
     }
@@ -174,8 +179,7 @@ impl fmt::Debug for ContextSnapshot {
 
 /// Leaves all values, until it is dropped: for who runs work that brings its own, or has none.
 pub(crate) fn leave() -> Option<impl Sized> {
-    let any = CURRENT.try_with(|current| current.borrow().is_some());
-    any.unwrap_or(false).then(|| Entered::new(None))
+    is_any_set().then(|| Entered::new(None))
 }
 
 /// Other values hold as long as this lives.
@@ -202,6 +206,11 @@ impl Drop for Entered {
 fn replace(values: Option<Values>) -> Option<Values> {
     let swap = |current: &RefCell<Option<Values>>| mem::replace(&mut *current.borrow_mut(), values);
     CURRENT.try_with(swap).ok().flatten()
+}
+
+fn is_any_set() -> bool {
+    let any = CURRENT.try_with(|current| current.borrow().is_some());
+    any.unwrap_or(false)
 }
 
 fn current() -> Option<Values> {
