@@ -12,6 +12,7 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
 use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::filter_fn;
@@ -65,7 +66,8 @@ where
     let layer = tracing_subscriber::fmt::layer()
         .with_ansi(false)
         .with_writer(writer);
-    let requests = filter_fn(is_request);
+    // Else nothing could be ruled out by its level, and each event would be looked at.
+    let requests = filter_fn(is_request).with_max_level_hint(LevelFilter::INFO);
     match format {
         LogFormat::Text => layer.event_format(Combined).with_filter(requests).boxed(),
         LogFormat::Json => layer
@@ -198,6 +200,13 @@ pub(crate) mod tests {
             tracing::info!(target: "ropewalk::access", message = "a \"line\"");
         });
         assert_eq!(output.text(), "a \"line\"\n");
+    }
+
+    #[test]
+    fn nothing_below_the_level_of_requests_is_looked_at() {
+        let subscriber = Registry::default().with(lines(Shared::default(), LogFormat::Text));
+        let most = subscriber.max_level_hint();
+        assert_eq!(most, Some(LevelFilter::INFO));
     }
 
     #[test]

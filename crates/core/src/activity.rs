@@ -47,10 +47,12 @@ pub enum Doing {
     CallWhenRunning,
     /// A poll of a task.
     Task,
+    /// A name was resolved, or an attempt to connect has an end: those who wait for it are told.
+    Connect,
 }
 
 /// In the order of their numbers.
-const ALL: [Doing; 16] = [
+const ALL: [Doing; 17] = [
     Doing::Waiting,
     Doing::ConnectionMade,
     Doing::DataReceived,
@@ -67,6 +69,7 @@ const ALL: [Doing; 16] = [
     Doing::CallFromThread,
     Doing::CallWhenRunning,
     Doing::Task,
+    Doing::Connect,
 ];
 
 impl Doing {
@@ -90,6 +93,7 @@ impl Doing {
             Self::CallFromThread => "a call_from_thread",
             Self::CallWhenRunning => "a call_when_running",
             Self::Task => "a task",
+            Self::Connect => "the end of a connect",
         }
     }
 

@@ -754,6 +754,7 @@ impl Completions for Sink<'_> {
     }
 
     fn resolved(&mut self, query: QueryId, result: io::Result<Vec<SocketAddr>>) {
+        self.0.context.activity().begin(Doing::Connect);
         let attempt = self.0.lookups.borrow_mut().remove(&query.0);
         if let Some(attempt) = attempt {
             attempt.resolved(result);
@@ -761,6 +762,7 @@ impl Completions for Sink<'_> {
     }
 
     fn opened(&mut self, connection: ConnectionId, host: &Rc<Address>) {
+        self.0.context.activity().begin(Doing::Connect);
         let attempt = self.0.attempts.borrow_mut().remove(&connection);
         if let Some(attempt) = attempt
             && !attempt.opened(connection, host)
@@ -771,6 +773,7 @@ impl Completions for Sink<'_> {
     }
 
     fn connect_failed(&mut self, connection: ConnectionId, error: io::Error) {
+        self.0.context.activity().begin(Doing::Connect);
         let attempt = self.0.attempts.borrow_mut().remove(&connection);
         if let Some(attempt) = attempt {
             attempt.failed(error);

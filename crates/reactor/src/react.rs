@@ -73,6 +73,28 @@ fn run<R: IntoDeferred<()> + 'static>(
         });
         resolver.callback(main(&handle));
     });
-    reactor.run_until_signalled()?;
-    outcome.replace(Ok(()))
+    let ran = reactor.run_until_signalled();
+    // Why `main` failed comes first: that the shutdown did so too may follow from it.
+    outcome.replace(Ok(()))?;
+    Ok(ran?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn why_main_failed_is_not_lost_when_the_shutdown_takes_too_long() {
+        let failure = run(|reactor: &Handle| {
+            reactor.set_shutdown_deadline(Duration::from_millis(5));
+            reactor.add_system_event_trigger(Phase::Before, || {
+                let (resolver, forever) = Deferred::<()>::pair();
+                std::mem::forget(resolver);
+                forever
+            });
+            Err::<(), _>(Failure::msg("meant to fail"))
+        });
+        assert_eq!(failure.unwrap_err().to_string(), "meant to fail");
+    }
 }

@@ -97,6 +97,7 @@ impl Stalls {
         self.threshold.store(threshold, Ordering::Relaxed);
         // It may have to look more often, or at all.
         wake();
+        unpark();
     }
 
     pub(crate) fn count(&self) -> u64 {
@@ -169,10 +170,14 @@ pub(crate) fn loop_woke() {
 #[cold]
 fn wake() {
     if PARKED.swap(NOTHING, Ordering::SeqCst) != NOTHING {
-        let thread = lock().thread.clone();
-        if let Some(thread) = thread {
-            thread.unpark();
-        }
+        unpark();
+    }
+}
+
+fn unpark() {
+    let thread = lock().thread.clone();
+    if let Some(thread) = thread {
+        thread.unpark();
     }
 }
 
@@ -181,6 +186,7 @@ fn run() {
     let mut seen: BTreeMap<u64, Seen> = BTreeMap::new();
     let mut idle_looks = 0;
     let mut last_look = Instant::now();
+    let mut pause = Duration::ZERO;
     loop {
         let mut watchdog = lock();
         if watchdog.loops.is_empty() {
@@ -200,7 +206,8 @@ fn run() {
         };
         let now = Instant::now();
         // The whole process was stopped, or the machine has no time for it: that is no stall.
-        let missed = now.duration_since(last_look).saturating_sub(interval * 2);
+        let missed = now.duration_since(last_look).saturating_sub(pause * 2);
+        pause = interval;
         last_look = now;
         seen.retain(|number, _| loops.contains_key(number));
         for (number, watched) in &loops {

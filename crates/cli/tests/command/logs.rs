@@ -198,3 +198,26 @@ fn a_log_file_on_a_full_disk_is_said_once_and_the_site_is_served_on() {
         "{text}"
     );
 }
+
+#[test]
+fn a_log_that_can_be_neither_written_nor_complained_about_is_written_when_it_can_be() {
+    if !fs::exists("/dev/full").unwrap() {
+        return;
+    }
+    let (site, logs) = (site(), tempfile::tempdir().unwrap());
+    let path = inside(&logs, "ropewalk.log");
+    std::os::unix::fs::symlink("/dev/full", &path).unwrap();
+    let stderr = fs::OpenOptions::new().write(true).open("/dev/full");
+    let args = ["--log-file", &path, "--log-level", "trace"];
+    let running = Running::serve_with_stderr(&site, &args, stderr.unwrap());
+    assert_eq!(running.get("/", &[]).status, 200);
+
+    fs::remove_file(&path).unwrap();
+    running.signal(Signal::HUP);
+    while !fs::exists(&path).unwrap() {
+        std::thread::yield_now();
+    }
+    running.stop();
+    let text = fs::read_to_string(path).unwrap();
+    assert!(text.contains("stopping"), "{text}");
+}

@@ -3,22 +3,23 @@
 use std::cell::RefCell;
 use std::fmt::{self, Write as _};
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpStream, UdpSocket};
 use std::rc::Rc;
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::{Mutex, Once};
+use std::sync::{Arc, Mutex, Once};
 use std::time::Duration;
 
+use ropewalk_core::{Connection, Deferred, Failure};
 use ropewalk_reactor::Reactor;
 use tracing::field::{Field, Visit};
-use tracing::{Event, Subscriber};
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::{Context, SubscriberExt};
 
 use crate::support::{On, once, run_with, serve};
 
-/// Sends the fields of each report.
-struct Reports(Mutex<Sender<String>>);
+/// Sends the fields of each report of this level or above.
+struct Reports(Level, Mutex<Sender<String>>);
 
 struct Fields(String);
 
@@ -31,18 +32,22 @@ impl Visit for Fields {
 impl<S: Subscriber> Layer<S> for Reports {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let is_report = event.metadata().target() == "ropewalk::stall"
-            && *event.metadata().level() == tracing::Level::WARN;
+            && *event.metadata().level() <= self.0;
         if is_report {
             let mut fields = Fields(String::new());
             event.record(&mut fields);
             // The test may be over.
-            let _ = self.0.lock().unwrap().send(fields.0);
+            let _ = self.1.lock().unwrap().send(fields.0);
         }
     }
 }
 
-/// Runs `test` with a receiver of reports.
+/// Runs `test` with a receiver of reports of stalls.
 fn with_reports<R>(test: impl FnOnce(Receiver<String>) -> R) -> R {
+    with_reports_of(Level::WARN, test)
+}
+
+fn with_reports_of<R>(level: Level, test: impl FnOnce(Receiver<String>) -> R) -> R {
     // An event that another test meets first, with nobody listening, would be taken for one that
     // nobody ever wants.
     static LISTEN: Once = Once::new();
@@ -50,7 +55,7 @@ fn with_reports<R>(test: impl FnOnce(Receiver<String>) -> R) -> R {
         tracing::subscriber::set_global_default(tracing_subscriber::registry()).unwrap();
     });
     let (tell, told) = mpsc::channel();
-    let subscriber = tracing_subscriber::registry().with(Reports(Mutex::new(tell)));
+    let subscriber = tracing_subscriber::registry().with(Reports(level, Mutex::new(tell)));
     tracing::subscriber::with_default(subscriber, || test(told))
 }
 
@@ -185,6 +190,56 @@ fn every_kind_of_callback_is_watched() {
             assert!(report.contains(&format!("callback=\"{kind}\"")), "{report}");
         }
         assert_eq!(reactor.stalls(), 3);
+    });
+}
+
+#[test]
+fn what_learns_that_there_is_no_connection_is_watched_too() {
+    with_reports(|reports| {
+        let reactor = Reactor::new().unwrap();
+        reactor.set_stall_threshold(Some(Duration::from_millis(10)));
+        // A socket with a port on which it does not listen: while it is held, nobody does.
+        let nobody = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let port = nobody.local_addr().unwrap().port();
+        let endpoint = format!("tcp:127.0.0.1:{port}").parse().unwrap();
+        let connected = reactor.connect(&endpoint, once(On::nothing()));
+        let (stop, seen) = (reactor.handle(), Rc::new(RefCell::new(None)));
+        let kept = Rc::clone(&seen);
+        let over = connected.add_both(move |result: Result<Connection, Failure>| {
+            assert!(result.is_err());
+            *kept.borrow_mut() = Some(reports.recv().unwrap());
+            stop.stop();
+        });
+        reactor.run().unwrap();
+        drop::<Deferred<()>>(over);
+        let report: String = seen.take().unwrap();
+        assert!(report.contains("callback=\"the end of a connect\""), "{report}");
+    });
+}
+
+#[test]
+fn a_shorter_threshold_holds_at_once() {
+    with_reports_of(Level::INFO, |reports| {
+        let reactor = Reactor::new().unwrap();
+        reactor.set_stall_threshold(Some(Duration::from_millis(20)));
+        let (remote, reports) = (reactor.remote(), Arc::new(Mutex::new(reports)));
+        let first = Arc::clone(&reports);
+        let handle = reactor.handle();
+        reactor.call_when_running(move || {
+            first.lock().unwrap().recv().unwrap();
+            handle.set_stall_threshold(Some(Duration::from_secs(3600)));
+        });
+        run_with(&reactor, move || {
+            // The watchdog has looked since, and looks again in a quarter of an hour.
+            let report = reports.lock().unwrap().recv().unwrap();
+            assert!(report.contains("the loop goes on"), "{report}");
+            let told: Result<(), Failure> = remote.blocking_call_from_thread(move |reactor| {
+                reactor.set_stall_threshold(Some(Duration::from_millis(10)));
+                let report = reports.lock().unwrap().recv().unwrap();
+                assert!(report.contains("a call_from_thread"), "{report}");
+            });
+            told.unwrap();
+        });
     });
 }
 

@@ -189,7 +189,10 @@ impl Logging {
         };
         let filter = self.filter.unwrap_or_else(|| EnvFilter::new("info"));
         let elsewhere = self.elsewhere;
-        let filter = filter.and(filter_fn(move |event| !elsewhere.contains(&event.target())));
+        // What says no level is taken to want all: each event would be looked at.
+        let here = filter_fn(move |event| !elsewhere.contains(&event.target()))
+            .with_max_level_hint(LevelFilter::TRACE);
+        let filter = filter.and(here);
         let mut layers = self.layers;
         layers.push(lines.with_filter(filter).boxed());
         Ok((Dispatch::new(Registry::default().with(layers)), log))
@@ -243,3 +246,17 @@ impl fmt::Display for LoggingError {
 }
 
 impl Error for LoggingError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_below_all_levels_is_not_even_looked_at() {
+        let logging = Logging::new().filter("warn,part=info").unwrap();
+        let (dispatch, _log) = logging.without_target("elsewhere").build().unwrap();
+        tracing::dispatcher::with_default(&dispatch, || {
+            assert_eq!(LevelFilter::current(), LevelFilter::INFO);
+        });
+    }
+}

@@ -141,12 +141,13 @@ impl RotatingFile {
             let is_old = self.length > 0 && now != self.period;
             // A file has at least one line, however long.
             let is_full = self.length > 0 && !self.fits(ends[next] - from);
-            if (is_old || is_full) && !self.is_refused() {
+            if is_old || is_full && !self.is_refused() {
                 match self.rotate() {
                     Ok(()) => self.period = now,
                     Err(error) => {
                         self.refused_at = Some(self.length);
-                        // It is as old as before; but it is not tried again with each line.
+                        // It is as old as before; but it is not tried again with each line, only
+                        // in the next period.
                         self.period = now;
                         report(error);
                     }
@@ -385,6 +386,24 @@ mod tests {
         fs::remove_dir(folder.path().join("log.1")).unwrap();
         write(&mut log, &["2a", "3a"]);
         expect(&folder, &[("log", "3a"), ("log.1", "1a 1b 1a 1b 2a")]);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_put_aside_is_tried_again_in_the_next_period() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("log.1")).unwrap();
+        let mut log = file(&folder, Rotation::by_time(HOUR).keep(1));
+        write(&mut log, &["1a"]);
+        NOW.set(NOW.get() + HOUR);
+        let mut reports = 0;
+        for _ in 0..2 {
+            log.write(b"2a\n", &[3], |_| reports += 1).unwrap();
+        }
+        assert_eq!(reports, 1);
+        fs::remove_dir(folder.path().join("log.1")).unwrap();
+        NOW.set(NOW.get() + HOUR);
+        write(&mut log, &["3a"]);
+        expect(&folder, &[("log", "3a"), ("log.1", "1a 2a 2a")]);
     }
 
     #[test]

@@ -297,12 +297,12 @@ impl Work {
         let ends: Vec<_> = batch.ends[from..to].iter().map(|end| end - begin).collect();
         let path = file.path().display().to_string();
         let put_aside = |error| {
-            eprintln!("cannot put the log {path} aside: {error}; it grows on");
+            say(format_args!("cannot put the log {path} aside: {error}; it grows on"));
         };
         match file.write(bytes, &ends, put_aside) {
             Ok(()) => {
                 if to > from && mem::take(&mut self.failing) {
-                    eprintln!("the log {path} can be written again");
+                    say(format_args!("the log {path} can be written again"));
                 }
                 0
             }
@@ -336,10 +336,14 @@ impl Work {
 }
 
 fn complain(file: &RotatingFile, doing: &str, error: &io::Error, so: &str) {
-    eprintln!(
-        "cannot {doing} the log {}: {error}; {so}",
-        file.path().display()
-    );
+    let path = file.path().display();
+    say(format_args!("cannot {doing} the log {path}: {error}; {so}"));
+}
+
+/// Says on standard error what the log cannot say; if that cannot be written to either, nobody is
+/// told, but the log goes on.
+fn say(line: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 #[cfg(test)]

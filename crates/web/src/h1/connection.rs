@@ -297,17 +297,21 @@ where
 
     /// The handler has answered, or failed, after a while.
     fn answered(&mut self, transport: &mut Transport, result: Result<Response<B>, S::Error>) {
+        let mut exchange = match std::mem::replace(&mut self.state, State::Head) {
+            State::Exchange(exchange) => exchange,
+            // The request was refused meanwhile.
+            other => return self.state = other,
+        };
         match result {
             Ok(response) => {
-                if let State::Exchange(mut exchange) =
-                    std::mem::replace(&mut self.state, State::Head)
-                {
-                    let responded = self.respond(transport, &mut exchange, response);
-                    self.state = State::Exchange(exchange);
-                    self.responded(transport, responded);
-                }
+                let responded = self.respond(transport, &mut exchange, response);
+                self.state = State::Exchange(exchange);
+                self.responded(transport, responded);
             }
-            Err(error) => self.failed(transport, error),
+            Err(error) => {
+                self.state = State::Exchange(exchange);
+                self.failed(transport, error);
+            }
         }
     }
 
@@ -778,3 +782,29 @@ const BODY_TOO_SLOW: RequestError = RequestError::new(
     StatusCode::REQUEST_TIMEOUT,
     "the request body took too long",
 );
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::h1::Limits;
+    use crate::handler_fn;
+    use ropewalk_core::testing::StringTransport;
+    use std::cell::Cell;
+
+    #[test]
+    fn an_answer_to_a_request_that_was_refused_meanwhile_lets_no_other_in() {
+        let asked = Rc::new(Cell::new(0));
+        let count = Rc::clone(&asked);
+        let service = handler_fn(move |_: Request<Body>| {
+            count.set(count.get() + 1);
+            Response::new(Body::empty())
+        });
+        let site = Rc::new(Shared::new(service, Limits::default()));
+        let (mut http, mut transport) = (Connection::new(site), StringTransport::new());
+        http.data_received(&mut transport, b"no request\r\n\r\n");
+        http.answered(&mut transport, Ok(Response::new(Body::empty())));
+        let request = b"GET / HTTP/1.1\r\nHost: example.com\r\n\r\n";
+        http.data_received(&mut transport, request);
+        assert_eq!(asked.get(), 0);
+    }
+}
