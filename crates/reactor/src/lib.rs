@@ -15,6 +15,8 @@ mod dealing;
 mod descriptors;
 pub mod driver;
 mod event_loop;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod halt;
 mod poll;
 mod ports;
 mod react;

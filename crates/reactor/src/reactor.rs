@@ -326,9 +326,9 @@ impl Handle {
     ///
     /// A callback that runs for longer is reported by a warning of target `ropewalk::stall`, once,
     /// and while it still runs: with its kind, the connection that it serves, the peer and the type
-    /// of the protocol, and what the thread does as the kernel sees it; if that is
-    /// waiting, with its callers. It is looked for four times
-    /// in this time, so a report comes up to a quarter of it late.
+    /// of the protocol, what the thread does as the kernel sees it, and its callers. (If it computes,
+    /// it is stopped by SIGURG for as long as it takes to copy its stack: on Linux on x86-64 only.)
+    /// It is looked for four times in this time, so a report comes up to a quarter of it late.
     pub fn set_stall_threshold(&self, after: Option<Duration>) {
         self.inner.stalls.set_threshold(after);
     }

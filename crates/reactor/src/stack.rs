@@ -1,11 +1,12 @@
-//! Where a thread that waits in a system call came from, as far as its stack tells.
+//! Where a thread came from, as far as its stack tells.
 //!
-//! The kernel says where the stack of such a thread ends (proc(5), `syscall`), and lets the process
-//! read its own memory as a file. Each word of the stack that points behind a call instruction is
-//! taken for a return address. So no true caller is missing, and some that have returned may be
-//! there too: what was left in memory that a function has reserved and not written to. Nothing is
-//! stopped, no signal is sent, and nothing of this is unsafe. A thread that computes has no such
-//! place, and no callers are found.
+//! The kernel says where the stack of a thread that waits in a system call ends (proc(5),
+//! `syscall`), and lets the process read its own memory as a file. Each word of the stack that
+//! points behind a call instruction is taken for a return address. So no true caller is missing,
+//! and some that have returned may be there too: what was left in memory that a function has
+//! reserved and not written to. Nothing of this is unsafe. A thread that computes is made to wait,
+//! for as long as it takes to copy its stack ([`halt`](crate::halt)); where it was is in the frame
+//! that the kernel has made for the signal.
 
 use std::fs::{self, File};
 use std::io;
@@ -18,27 +19,25 @@ const MOST_BYTES: usize = 256 * 1024;
 /// So many callers are named.
 const MOST_CALLERS: usize = 64;
 
-/// The callers of the system call that `thread` waits in, the innermost first, down to the frame at
-/// `base`. `None` if it waits in none, or the system does not tell.
+/// The callers of what `thread` does, the innermost first, down to the frame at `base`. `None` if
+/// the system does not tell.
 pub(crate) fn callers(thread: i32, base: usize) -> Option<Vec<String>> {
-    let place = waits_at(thread)?;
-    let length = base.checked_sub(place.stack)?.min(MOST_BYTES);
     let memory = File::open("/proc/self/mem").ok()?;
-    let mut stack = vec![0; length];
-    memory.read_exact_at(&mut stack, place.stack as u64).ok()?;
+    let stack = match waits_at(thread) {
+        Some(place) => Stack::read(&memory, place, base)?,
+        None => Stack::read_computing(&memory, thread, base)?,
+    };
     // What was read belongs together only if it waits there still.
-    if waits_at(thread)? != place {
+    if stack.waited && waits_at(thread).as_ref() != Some(&stack.place) {
         return None;
     }
     let code = code().ok()?;
     let is_code = |address: &usize| code.iter().any(|range| range.contains(address));
-    let words = stack.chunks_exact(size_of::<usize>());
-    let words = words.map(|word| usize::from_ne_bytes(word.try_into().unwrap_or_default()));
-    let returns = words
+    let returns = words(&stack.bytes)
         .filter(is_code)
         .filter(|at| follows_call(&memory, *at));
     let mut names = Vec::new();
-    for address in [place.code + 1].into_iter().chain(returns) {
+    for address in [stack.place.code + 1].into_iter().chain(returns) {
         // The address of a return is that of the next instruction.
         backtrace::resolve((address - 1) as *mut _, |symbol| {
             let Some(name) = symbol.name() else { return };
@@ -56,6 +55,82 @@ pub(crate) fn callers(thread: i32, base: usize) -> Option<Vec<String>> {
     names.dedup();
     names.truncate(MOST_CALLERS);
     Some(names)
+}
+
+/// A copy of a thread's stack.
+struct Stack {
+    place: Place,
+    bytes: Vec<u8>,
+    /// It waits there by itself.
+    waited: bool,
+}
+
+impl Stack {
+    fn read(memory: &File, place: Place, base: usize) -> Option<Self> {
+        let length = base.checked_sub(place.stack)?.min(MOST_BYTES);
+        let mut bytes = vec![0; length];
+        memory.read_exact_at(&mut bytes, place.stack as u64).ok()?;
+        Some(Self {
+            place,
+            bytes,
+            waited: true,
+        })
+    }
+
+    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+    fn read_computing(memory: &File, thread: i32, base: usize) -> Option<Self> {
+        let halt = crate::halt::Halt::begin(thread)?;
+        let handler = waits_at(thread)?;
+        let mut frames = vec![0; HANDLER_BYTES];
+        let length = memory.read_at(&mut frames, handler.stack as u64).ok()?;
+        let place = interrupted_at(memory, &frames[..length])?;
+        let stack = Self::read(memory, place, base)?;
+        // It may have gone on by itself meanwhile.
+        let stands_still = waits_at(thread)? == handler;
+        drop(halt);
+        stands_still.then_some(Self {
+            waited: false,
+            ..stack
+        })
+    }
+
+    /// What the kernel writes for a signal is known for Linux on x86-64 alone.
+    #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+    fn read_computing(_: &File, _: i32, _: usize) -> Option<Self> {
+        None
+    }
+}
+
+fn words(bytes: &[u8]) -> impl Iterator<Item = usize> {
+    let words = bytes.chunks_exact(size_of::<usize>());
+    words.map(|word| usize::from_ne_bytes(word.try_into().unwrap_or_default()))
+}
+
+/// The frames of a signal's handler take no more than this.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+const HANDLER_BYTES: usize = 16 * 1024;
+
+/// Where a signal has interrupted a thread, from the stack of its handler: behind the handler's
+/// frames stands a `struct rt_sigframe` (Linux, arch/x86/include/asm/sigframe.h), which begins with
+/// the address that the handler returns to, and has the registers after it.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+fn interrupted_at(memory: &File, frames: &[u8]) -> Option<Place> {
+    /// `mov $15, %rax; syscall`: nothing else returns from a signal.
+    const RETURN: [u8; 9] = [0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0, 0x0f, 0x05];
+    /// In words from the return address, of which it is the first; `struct ucontext` begins with five
+    /// words, and the registers have the numbers of `REG_RSP` and `REG_RIP`.
+    const RSP: usize = 1 + 5 + 15;
+    const RIP: usize = 1 + 5 + 16;
+    let frames: Vec<_> = words(frames).collect();
+    let returns = |address: usize| {
+        let mut code = [0; RETURN.len()];
+        memory.read_exact_at(&mut code, address as u64).is_ok() && code == RETURN
+    };
+    let at = frames.iter().position(|word| returns(*word))?;
+    Some(Place {
+        stack: *frames.get(at + RSP)?,
+        code: *frames.get(at + RIP)?,
+    })
 }
 
 /// Where a thread waits.

@@ -6,11 +6,9 @@
 //! for how long, for which connection, and what the thread is doing as the kernel sees it. When all
 //! loops wait, the watchdog waits too, until one of them wakes it.
 //!
-//! If the thread waits in a system call, the report has the callers that [`stack`] finds. If it
-//! computes, there are none: only a signal could make it look at its own stack; unwinding there is not
-//! safe in a signal handler on all systems that this runs on, and the signal would interrupt other
-//! people's code. Then the name of the callback and the type of the protocol say which code to look
-//! at; a debugger or `perf` says the rest.
+//! The report has the callers that [`stack`] finds: of the system call that the thread waits in, or,
+//! on Linux on x86-64, of where it computes. Elsewhere the name of the callback and the type of the
+//! protocol say which code to look at; a debugger or `perf` says the rest.
 
 use std::collections::BTreeMap;
 use std::fs;
