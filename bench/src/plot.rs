@@ -113,7 +113,13 @@ pub fn growth(tables: &[&Table], path: &Path) -> Result<(), Box<dyn std::error::
     );
     let (rate, held) = ("requests a second", "KiB of idle connections");
     lines(&panels[0], [rate, "connections"], &one, most, below)?;
-    lines(&panels[1], [held, "connections"], &memory, most, above.clone())?;
+    lines(
+        &panels[1],
+        [held, "connections"],
+        &memory,
+        most,
+        above.clone(),
+    )?;
     if let Some(panel) = panels.get(2) {
         lines(panel, [rate, "cores"], &by_cores, 4.0, above)?;
     }
