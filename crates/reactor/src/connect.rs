@@ -20,7 +20,10 @@ use crate::event_loop::{EventLoop, guard};
 
 pub(crate) struct Attempt {
     event_loop: Weak<EventLoop>,
+    /// As it was asked for: for its time, and for messages.
     endpoint: ClientEndpoint,
+    /// What it stands on.
+    bottom: ClientEndpoint,
     factory: Rc<dyn Factory>,
     /// Those not tried yet.
     addresses: RefCell<VecDeque<SocketAddr>>,
@@ -42,11 +45,13 @@ impl Attempt {
     pub(crate) fn begin(
         event_loop: &Rc<EventLoop>,
         endpoint: ClientEndpoint,
+        bottom: ClientEndpoint,
         factory: Rc<dyn Factory>,
     ) -> Deferred<Connection> {
         let attempt = Rc::new(Self {
             event_loop: Rc::downgrade(event_loop),
             endpoint,
+            bottom,
             factory,
             addresses: RefCell::default(),
             current: Cell::new(None),
@@ -77,7 +82,7 @@ impl Attempt {
     }
 
     fn start(self: Rc<Self>, event_loop: &EventLoop) {
-        match &self.endpoint {
+        match &self.bottom {
             ClientEndpoint::Unix(_) => self.connect_unix(event_loop),
             ClientEndpoint::Tcp(connect) => match &connect.host {
                 Host::Ip(address) => {
@@ -95,6 +100,7 @@ impl Attempt {
                     event_loop.driver.resolve(query, name, connect.port);
                 }
             },
+            _ => self.fail_io(Some(io::ErrorKind::Unsupported.into())),
         }
     }
 
@@ -118,7 +124,7 @@ impl Attempt {
             return false;
         };
         let trying = self.current.take();
-        let peer = match (&self.endpoint, &trying) {
+        let peer = match (&self.bottom, &trying) {
             (_, Some(Trying::Connection(_, Some(address)))) => Address::Tcp(*address),
             (ClientEndpoint::Unix(unix), _) => Address::Unix(Some(Arc::from(unix.path.as_path()))),
             _ => Address::Unix(None),
@@ -164,7 +170,7 @@ impl Attempt {
         let Some(event_loop) = self.event_loop.upgrade() else {
             return;
         };
-        let ClientEndpoint::Tcp(connect) = &self.endpoint else {
+        let ClientEndpoint::Tcp(connect) = &self.bottom else {
             return self.fail_io(last);
         };
         loop {
@@ -183,7 +189,7 @@ impl Attempt {
     }
 
     fn connect_unix(self: Rc<Self>, event_loop: &EventLoop) {
-        let ClientEndpoint::Unix(connect) = &self.endpoint else {
+        let ClientEndpoint::Unix(connect) = &self.bottom else {
             return;
         };
         let id = event_loop.connections.borrow_mut().open(Side::Connected);

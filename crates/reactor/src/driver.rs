@@ -74,7 +74,7 @@ pub trait Driver {
     fn wall_clock(&self) -> SystemTime;
 
     /// Listens at `endpoint`, and reports `accepted` for `listener` from now on. Returns where
-    /// it listens.
+    /// it listens. The endpoint is the one at the bottom of those that stand on others.
     ///
     /// # Errors
     /// What was refused.

@@ -525,8 +525,9 @@ impl EventLoop {
         endpoint: &ServerEndpoint,
         factory: &Rc<dyn Factory>,
     ) -> Result<Port, ListenError> {
-        let listen = |driver: &dyn Driver, id| Ok((driver.listen(id, endpoint)?, ()));
-        let (port, ()) = self.open_port(endpoint.to_string(), factory, listen)?;
+        let (bottom, factory) = endpoint.resolve(self, Rc::clone(factory))?;
+        let listen = |driver: &dyn Driver, id| Ok((driver.listen(id, &bottom)?, ()));
+        let (port, ()) = self.open_port(endpoint.to_string(), &factory, listen)?;
         Ok(port)
     }
 
@@ -559,9 +560,12 @@ impl EventLoop {
         endpoint: &ClientEndpoint,
         factory: Rc<dyn Factory>,
     ) -> Deferred<Connection> {
-        match self.me.upgrade() {
-            Some(me) if !self.is_over() => Attempt::begin(&me, endpoint.clone(), factory),
-            _ => stopped_connect(),
+        let Some(me) = self.me.upgrade().filter(|me| !me.is_over()) else {
+            return stopped_connect();
+        };
+        match endpoint.resolve(self, factory) {
+            Ok((bottom, factory)) => Attempt::begin(&me, endpoint.clone(), bottom, factory),
+            Err(error) => Deferred::fail(error),
         }
     }
 

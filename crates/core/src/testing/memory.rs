@@ -608,14 +608,16 @@ impl ReactorNet for Memory {
         endpoint: &ServerEndpoint,
         factory: Rc<dyn Factory>,
     ) -> Result<Port, ListenError> {
+        let (bottom, factory) = endpoint.resolve(self, factory)?;
         let mut ports = self.ports.borrow_mut();
-        let address = match endpoint {
+        let address = match &bottom {
             ServerEndpoint::Tcp(listen) => {
                 let free = || (1..).find(|port| !ports.contains_key(&format!("tcp:{port}")));
                 let port = Some(listen.port).filter(|port| *port != 0).or_else(free);
                 Address::Tcp(([192, 0, 2, 1], port.unwrap_or(0)).into())
             }
             ServerEndpoint::Unix(listen) => Address::Unix(Some(Arc::from(listen.path.as_path()))),
+            _ => return Err(ListenError::from_io(endpoint, no_sockets())),
         };
         if ports.contains_key(&key(&address)) {
             let error = io::ErrorKind::AddrInUse.into();
@@ -643,9 +645,14 @@ impl ReactorNet for Memory {
     }
 
     fn connect(&self, endpoint: &ClientEndpoint, factory: Rc<dyn Factory>) -> Deferred<Connection> {
-        let address = match endpoint {
+        let (bottom, factory) = match endpoint.resolve(self, factory) {
+            Ok(resolved) => resolved,
+            Err(error) => return Deferred::fail(error),
+        };
+        let address = match &bottom {
             ClientEndpoint::Tcp(connect) => Address::Tcp(([192, 0, 2, 1], connect.port).into()),
             ClientEndpoint::Unix(connect) => Address::Unix(Some(Arc::from(connect.path.as_path()))),
+            _ => return Deferred::fail(ConnectError::from_io(endpoint, no_sockets())),
         };
         let server = self.ports.borrow().get(&key(&address)).map(Rc::clone);
         let Some(server) = server else {
@@ -661,4 +668,11 @@ impl ReactorNet for Memory {
         }
         made
     }
+}
+
+fn no_sockets() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::Unsupported,
+        "there are no sockets in memory; take an endpoint that stands on `tcp` or `unix`",
+    )
 }
