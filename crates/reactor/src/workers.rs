@@ -19,6 +19,7 @@ use ropewalk_core::{Factory, Failure, ListenError, Panicked, Port};
 
 use crate::dealing::{Dealer, Load};
 use crate::driver::{Driver, ListenerId};
+use crate::event_loop::open_bottom;
 use crate::poll::probe;
 use crate::reactor::{Reactor, RunError};
 use crate::remote::ReactorRemote;
@@ -263,7 +264,7 @@ impl Worker<'_> {
         let reactor = &self.reactor.inner;
         let ServerEndpoint::Tcp(listen) = bottom else {
             let listen = |driver: &dyn Driver, id| {
-                let address = driver.listen(id, bottom)?;
+                let address = open_bottom(driver, id, bottom)?;
                 let duplicate = driver.share(id);
                 if duplicate.is_err() {
                     driver.close_listener(id);

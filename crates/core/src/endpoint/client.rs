@@ -8,12 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::description::{Description, Escaped};
+use super::descriptor::Descriptor;
 use super::error::EndpointError;
 use super::form::Form;
 use super::kind::ClientKind;
 use super::registry;
 use super::socket::SocketOptions;
 use super::value::{ADDRESS, InBrackets, InWords, PATH, PORT, TIMEOUT, Value};
+use super::wrappers::{HttpConnectVia, Socks5Via};
 
 /// How long an attempt to connect may take, unless the endpoint says otherwise. It covers the
 /// resolution of the name and all addresses that it leads to.
@@ -38,7 +40,7 @@ const UNIX: Form = Form {
     options: &["timeout"],
 };
 
-const HOST: Value<Host> = Value {
+pub(super) const HOST: Value<Host> = Value {
     expected: "a host: a name, an IPv4 address, or an IPv6 address in brackets",
     parse: Host::parse,
 };
@@ -65,6 +67,8 @@ pub enum ClientEndpoint {
     Tcp(TcpConnect),
     /// `unix:PATH[:timeout=30s]`.
     Unix(UnixConnect),
+    /// `fd:NUMBER`.
+    Fd(Descriptor),
     /// A kind that stands on another endpoint. Two of these are equal when their texts are.
     Other(Arc<dyn ClientKind>),
 }
@@ -116,7 +120,7 @@ pub enum Host {
 
 impl ClientEndpoint {
     /// The kinds that need no registering.
-    pub(super) const BUILT_IN: &[&str] = &["tcp", "unix"];
+    pub(super) const BUILT_IN: &[&str] = &["tcp", "unix", "fd", "socks5", "connect"];
 
     /// Reads an endpoint whose text is parsed as far as the grammar goes: the whole of it, or the
     /// part within a wrapper, as [`Description::split`] gives it.
@@ -128,6 +132,9 @@ impl ClientEndpoint {
         match description.kind().text() {
             "tcp" => TcpConnect::read(description).map(Self::Tcp),
             "unix" => UnixConnect::read(description).map(Self::Unix),
+            "fd" => Descriptor::read(description).map(Self::Fd),
+            "socks5" => Socks5Via::read(description),
+            "connect" => HttpConnectVia::read(description),
             name => match registry::client_parser(name) {
                 Some(parse) => parse(description).map(Self::Other),
                 None => Err(description.unknown_kind("client", &registry::client_kinds())),
@@ -141,6 +148,7 @@ impl ClientEndpoint {
         match self {
             Self::Tcp(connect) => connect.timeout,
             Self::Unix(connect) => connect.timeout,
+            Self::Fd(_) => DEFAULT_CONNECT_TIMEOUT,
             Self::Other(kind) => kind.timeout(),
         }
     }
@@ -309,6 +317,7 @@ impl fmt::Display for ClientEndpoint {
         match self {
             Self::Tcp(connect) => connect.fmt(f),
             Self::Unix(connect) => connect.fmt(f),
+            Self::Fd(descriptor) => descriptor.fmt(f),
             Self::Other(kind) => kind.fmt(f),
         }
     }

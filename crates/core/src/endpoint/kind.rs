@@ -147,7 +147,7 @@ impl ServerEndpoint {
     ) -> io::Result<(Self, Rc<dyn Factory>)> {
         let kind = match self {
             Self::Other(kind) => kind.clone(),
-            Self::Tcp(_) | Self::Unix(_) => return Ok((self.clone(), factory)),
+            Self::Tcp(_) | Self::Unix(_) | Self::Fd(_) => return Ok((self.clone(), factory)),
             Self::Systemd(_) => reactor.server_kind(self)?,
         };
         let depth = depth.checked_sub(1).ok_or_else(too_deep)?;
@@ -183,7 +183,7 @@ impl ClientEndpoint {
     ) -> io::Result<(Self, Rc<dyn Factory>)> {
         let kind = match self {
             Self::Other(kind) => kind.clone(),
-            Self::Tcp(_) | Self::Unix(_) => return Ok((self.clone(), factory)),
+            Self::Tcp(_) | Self::Unix(_) | Self::Fd(_) => return Ok((self.clone(), factory)),
         };
         let depth = depth.checked_sub(1).ok_or_else(too_deep)?;
         let (bottom, factory) = kind.base()?.resolve_within(reactor, factory, depth)?;

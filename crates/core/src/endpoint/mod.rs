@@ -52,6 +52,7 @@
 
 mod client;
 mod description;
+mod descriptor;
 mod error;
 mod form;
 mod kind;
@@ -60,9 +61,11 @@ mod server;
 mod socket;
 mod systemd;
 mod value;
+mod wrappers;
 
 pub use client::{ClientEndpoint, DEFAULT_CONNECT_TIMEOUT, Host, TcpConnect, UnixConnect};
 pub use description::{Description, Field, Word};
+pub use descriptor::Descriptor;
 pub use error::EndpointError;
 pub use form::Form;
 pub use kind::{ClientKind, ServerKind};
@@ -73,3 +76,4 @@ pub use server::{DEFAULT_BACKLOG, ServerEndpoint, TcpListen, UnixListen};
 pub use socket::SocketOptions;
 pub use systemd::SystemdListen;
 pub use value::parse_duration;
+pub use wrappers::{HttpConnectVia, LimitListen, ProxyListen, Socks5Via, ThrottleListen};

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::description::{Description, Escaped};
+use super::descriptor::Descriptor;
 use super::error::{EndpointError, quote};
 use super::form::Form;
 use super::kind::ServerKind;
@@ -15,6 +16,7 @@ use super::registry;
 use super::socket::SocketOptions;
 use super::systemd::SystemdListen;
 use super::value::{ADDRESS, BACKLOG, InBrackets, LISTENING_PORT, MODE, PATH, SWITCH, switch};
+use super::wrappers::{LimitListen, ProxyListen, ThrottleListen};
 
 /// How many connections may wait to be accepted, unless the endpoint says otherwise. The system
 /// may allow fewer (on Linux `net.core.somaxconn`).
@@ -57,12 +59,14 @@ const UNIX: Form = Form {
 #[non_exhaustive]
 pub enum ServerEndpoint {
     /// `tcp:PORT[:interface=ADDRESS][:backlog=N][:reuse_port=yes][:only_v6=yes]`, and the options
-    /// of [`SocketOptions`] under their names.
+    /// of [`SocketOptions`] under their names; `tcp6:PORT…` is that with `only_v6=yes`.
     Tcp(TcpListen),
     /// `unix:PATH[:mode=OCTAL][:backlog=N]`.
     Unix(UnixListen),
     /// `systemd:index=N` or `systemd:name=NAME`.
     Systemd(SystemdListen),
+    /// `fd:NUMBER`.
+    Fd(Descriptor),
     /// A kind that stands on another endpoint. Two of these are equal when their texts are.
     Other(Arc<dyn ServerKind>),
 }
@@ -122,7 +126,9 @@ pub struct UnixListen {
 
 impl ServerEndpoint {
     /// The kinds that need no registering.
-    pub(super) const BUILT_IN: &[&str] = &["tcp", "unix", "systemd"];
+    pub(super) const BUILT_IN: &[&str] = &[
+        "tcp", "tcp6", "unix", "fd", "systemd", "proxy", "limit", "throttle",
+    ];
 
     /// Reads an endpoint whose text is parsed as far as the grammar goes: the whole of it, or the
     /// part within a wrapper, as [`Description::split`] gives it.
@@ -135,6 +141,11 @@ impl ServerEndpoint {
             "tcp" => TcpListen::read(description).map(Self::Tcp),
             "unix" => UnixListen::read(description).map(Self::Unix),
             "systemd" => SystemdListen::read(description).map(Self::Systemd),
+            "fd" => Descriptor::read(description).map(Self::Fd),
+            "tcp6" => TcpListen::read_v6(description).map(Self::Tcp),
+            "proxy" => ProxyListen::read(description),
+            "limit" => LimitListen::read(description),
+            "throttle" => ThrottleListen::parse(description),
             name => match registry::server_parser(name) {
                 Some(parse) => parse(description).map(Self::Other),
                 None => Err(description.unknown_kind("server", &registry::server_kinds())),
@@ -244,6 +255,20 @@ impl TcpListen {
     }
 }
 
+impl TcpListen {
+    /// `tcp6` is `tcp` without IPv4.
+    fn read_v6(description: &Description) -> Result<Self, EndpointError> {
+        let listen = Self::read(description)?;
+        if listen.interface.is_some_and(|address| address.is_ipv4())
+            && let Some(word) = description.option("interface")
+        {
+            let message = "`tcp6` listens on IPv6 addresses; write `tcp` for this one";
+            return Err(description.error(word.column(), message));
+        }
+        Ok(listen.only_v6(true))
+    }
+}
+
 impl UnixListen {
     /// Listens on a socket at `path`, for the user of this process alone.
     #[must_use]
@@ -315,6 +340,7 @@ impl fmt::Display for ServerEndpoint {
             Self::Tcp(listen) => listen.fmt(f),
             Self::Unix(listen) => listen.fmt(f),
             Self::Systemd(listen) => listen.fmt(f),
+            Self::Fd(descriptor) => descriptor.fmt(f),
             Self::Other(kind) => kind.fmt(f),
         }
     }

@@ -100,8 +100,8 @@ struct End {
     /// What the other end has done, and what of it this end was told.
     fin: Fin,
     told: Fin,
-    /// Who waits for the connection to be made.
-    awaited: Option<Resolver<Connection>>,
+    /// Who waits for the connection to be made, to which endpoint.
+    awaited: Option<(Resolver<Connection>, String)>,
 }
 
 /// How far the other end has closed.
@@ -452,7 +452,7 @@ impl Memory {
             end.channel = Some(channel);
             awaited = is_made.then(|| end.awaited.take()).flatten();
         }
-        if let Some(resolver) = awaited {
+        if let Some((resolver, _)) = awaited {
             resolver.callback(connection);
         }
     }
@@ -497,8 +497,10 @@ impl Memory {
         let reason = channel.lost();
         match awaited {
             // It was up, if only for the length of its `connection_made`.
-            Some(resolver) if is_made => resolver.callback(connection),
-            Some(resolver) => resolver.errback(reason),
+            Some((resolver, _)) if is_made => resolver.callback(connection),
+            Some((resolver, endpoint)) => {
+                resolver.errback(reason.context(format!("cannot connect to {endpoint}")));
+            }
             None => {}
         }
     }
@@ -662,9 +664,12 @@ impl ReactorNet for Memory {
         let Some([client, _]) = self.join(&*factory, &*server, address) else {
             return Deferred::fail(ConnectError::FactoryRefused);
         };
-        let (resolver, made) = Deferred::pair();
+        let connection = self.handle(client).unwrap_or_default();
+        let (resolver, made) = Deferred::with_canceller(move || {
+            connection.abort_connection();
+        });
         if let Some(end) = self.ends.borrow_mut().get_mut(&client) {
-            end.awaited = Some(resolver);
+            end.awaited = Some((resolver, endpoint.to_string()));
         }
         made
     }
