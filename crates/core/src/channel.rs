@@ -28,8 +28,9 @@ use crate::layer::{Layer, Risen, Stack};
 use crate::output::OutputQueue;
 use crate::policy::{Policies, Policy};
 use crate::transport::{
-    BLOCKED, CLOSING, CONNECTED, ENDED, FINISHED, FLUSH_AWAITED, HELD, HOLDING, MADE, READ_CLOSED,
-    READ_PAUSED, RESET, Request, Shared, TOUCHED, WRITE_CLOSED, WRITE_CLOSING, WRITE_PAUSED,
+    BLOCKED, CLOSING, CONNECTED, ENDED, FINISHED, FLUSH_AWAITED, HELD, HOLDING, HandTo, MADE,
+    READ_CLOSED, READ_PAUSED, RESET, Request, Shared, TOUCHED, WRITE_CLOSED, WRITE_CLOSING,
+    WRITE_PAUSED,
 };
 use crate::{
     Address, Connection, ConnectionDone, ConnectionLimits, ConnectionLost, Deadline,
@@ -442,7 +443,7 @@ impl Channel {
         let ready = layers(&self.around).is_none_or(Stack::is_ready);
         if ready && !self.shared().is(MADE | ENDED | CLOSING) {
             self.shared().set(MADE);
-            self.tell_policies("Policy::ready", |policy, now| policy.ready(now));
+            self.tell_policies_ready();
             self.call(Doing::ConnectionMade, |protocol, transport| {
                 protocol.connection_made(transport);
             });
@@ -534,6 +535,7 @@ impl Channel {
             Request::Call(call) => self.call(Doing::With, call),
             Request::Exchange(protocol, unread) => self.exchange(protocol, unread),
             Request::PushLayer(layer, before) => self.push_layer(layer, before),
+            Request::HandTo(to) => self.hand_to(*to),
             Request::Option(_) => {}
         }
     }
@@ -574,6 +576,90 @@ impl Channel {
         }) {
             self.shared().end(panicked.into(), true);
         }
+    }
+
+    /// Gives the connection to what another factory builds.
+    fn hand_to(&mut self, to: HandTo) {
+        if self.shared().is(CLOSING) {
+            return;
+        }
+        let HandTo {
+            factory,
+            peer,
+            host,
+            unread,
+        } = to;
+        self.shared().note(Doing::BuildProtocol);
+        let build = || {
+            let protocol = factory.build_protocol(&peer)?;
+            let layers = factory.build_layers(&peer);
+            let policies = factory.build_policies(&peer);
+            Some((protocol, layers, policies, factory.limits()))
+        };
+        let built = catch_unwind(AssertUnwindSafe(build))
+            .map_err(|payload| Panicked::new(Doing::BuildProtocol.name(), &*payload));
+        if let Err(panicked) = &built {
+            log_panic(&self.transport, panicked);
+        }
+        let Some(built) = self.or_end(built) else {
+            return;
+        };
+        let Some((protocol, layers, policies, limits)) = built else {
+            let refused = Failure::msg("the factory built no protocol for this peer");
+            return self.shared().end(refused, false);
+        };
+        let old_protocol = std::mem::replace(&mut self.protocol, protocol);
+        let next = Rc::new(self.shared().successor(Rc::new(limits), peer, host));
+        let old = std::mem::replace(&mut self.transport.shared, next);
+        self.shared().set_protocol(&*self.protocol);
+        let closed = old.is(READ_CLOSED);
+        let mut held = old.take_held();
+        let mut data = unread;
+        data.append(&mut held.data);
+        let written = old.take_output();
+        let gone = guard(&self.transport, "dropping what a connection was", || {
+            drop((old_protocol, old));
+        });
+        if let Some(panicked) = gone {
+            self.shared().end(panicked.into(), true);
+        }
+        self.start_over(layers, policies, written, &data, closed || held.read_closed);
+    }
+
+    /// Puts around the protocol what belongs to it, and gives it what has come already.
+    fn start_over(
+        &mut self,
+        layers: Vec<Box<dyn Layer>>,
+        policies: Vec<Box<dyn Policy>>,
+        mut written: Option<Box<OutputQueue>>,
+        data: &[u8],
+        closed: bool,
+    ) {
+        let now = self.transport.now();
+        if !policies.is_empty() {
+            let around = self.around.get_or_insert_default();
+            let told = around.policies.add(policies, data.len() as u64, now);
+            self.or_end(told);
+        }
+        if layers.is_empty() {
+            if let Some(written) = written {
+                self.shared().put_output(written);
+            }
+            self.start_protocol();
+            self.give(data);
+            if closed {
+                self.tell_read_closed();
+            }
+            return;
+        }
+        let stack = &mut self.around.get_or_insert_default().stack;
+        let first = stack.len();
+        for layer in layers {
+            stack.push(layer, written.take());
+        }
+        let risen = stack.rise_above(first, data, closed, now);
+        self.note_below();
+        self.risen(risen);
     }
 
     /// Takes what was written down to the wire.
@@ -699,6 +785,14 @@ impl Channel {
         let now = self.transport.now();
         let told = around.policies.tell(name, |policy| tell(policy, now));
         self.or_end(told);
+    }
+
+    fn tell_policies_ready(&mut self) {
+        let now = self.transport.now();
+        if let Some(around) = &mut self.around {
+            let told = around.policies.tell_ready(now);
+            self.or_end(told);
+        }
     }
 
     /// Starts or ends the time that layers have to become ready.

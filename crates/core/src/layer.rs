@@ -203,6 +203,10 @@ impl Stack {
         self.slots.is_empty()
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
     /// Whether the protocol may start.
     pub(crate) fn is_ready(&self) -> bool {
         self.slots.iter().all(|slot| slot.ready)
@@ -216,7 +220,18 @@ impl Stack {
     /// As [`rise`](Self::rise), for what the layers below the topmost have let through already.
     pub(crate) fn rise_to_top(&mut self, data: &[u8], closed: bool, now: Instant) -> Risen {
         let top = self.slots.len() - 1;
-        self.rise_from(top, Cow::Borrowed(data), closed, now)
+        self.rise_above(top, data, closed, now)
+    }
+
+    /// As [`rise`](Self::rise), for what the layers below `first` have let through already.
+    pub(crate) fn rise_above(
+        &mut self,
+        first: usize,
+        data: &[u8],
+        closed: bool,
+        now: Instant,
+    ) -> Risen {
+        self.rise_from(first, Cow::Borrowed(data), closed, now)
     }
 
     fn rise_from(

@@ -12,6 +12,7 @@ pub mod endpoint;
 mod failure;
 mod file_sender;
 pub mod framing;
+pub mod handshake;
 mod inherited;
 mod layer;
 mod limits;

@@ -98,11 +98,13 @@ pub trait Policy: 'static {
 #[derive(Default)]
 pub(crate) struct Policies {
     list: Vec<Box<dyn Policy>>,
+    /// How many of them were told [`Policy::ready`].
+    ready: usize,
 }
 
 impl Policies {
     pub(crate) fn new(list: Vec<Box<dyn Policy>>) -> Self {
-        Self { list }
+        Self { list, ready: 0 }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -117,6 +119,38 @@ impl Policies {
     ) -> Result<(), Panicked> {
         guard(name, || {
             self.list.iter_mut().for_each(|policy| tell(&mut **policy));
+        })
+    }
+
+    /// More, on a connection that is up, and of which `received` bytes are yet to be told.
+    pub(crate) fn add(
+        &mut self,
+        more: Vec<Box<dyn Policy>>,
+        received: u64,
+        now: Instant,
+    ) -> Result<(), Panicked> {
+        let first = self.list.len();
+        self.list.extend(more);
+        let added = &mut self.list[first..];
+        guard("Policy::connected", || {
+            added.iter_mut().for_each(|policy| policy.connected(now));
+        })?;
+        if received == 0 {
+            return Ok(());
+        }
+        guard("Policy::received", || {
+            added
+                .iter_mut()
+                .for_each(|policy| policy.received(received, now));
+        })
+    }
+
+    /// Tells those that were not told yet.
+    pub(crate) fn tell_ready(&mut self, now: Instant) -> Result<(), Panicked> {
+        let first = std::mem::replace(&mut self.ready, self.list.len());
+        guard("Policy::ready", || {
+            let new = &mut self.list[first..];
+            new.iter_mut().for_each(|policy| policy.ready(now));
         })
     }
 

@@ -6,11 +6,13 @@
 
 use std::fmt;
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::endpoint::{ClientEndpoint, ServerEndpoint};
+use crate::endpoint::{ClientEndpoint, ClientKind, ServerEndpoint, ServerKind};
 use crate::{
     Address, Connection, Deferred, DelayedCall, Factory, ListenError, ReactorThreads, Task,
 };
@@ -49,6 +51,32 @@ pub trait ReactorNet {
     /// Connects to `endpoint`. The Deferred fires when the protocol that `factory` built has had
     /// its `connection_made`, or fails with a [`ConnectError`](crate::ConnectError).
     fn connect(&self, endpoint: &ClientEndpoint, factory: Rc<dyn Factory>) -> Deferred<Connection>;
+
+    /// What this reactor makes of an endpoint that `core` describes and leaves to reactors: the
+    /// kind behind it. [`ServerEndpoint::resolve`] asks for it. None, unless told otherwise.
+    ///
+    /// # Errors
+    /// This reactor has no such endpoints.
+    fn server_kind(&self, endpoint: &ServerEndpoint) -> io::Result<Arc<dyn ServerKind>> {
+        let _ = endpoint;
+        Err(no_such_endpoints())
+    }
+
+    /// As [`server_kind`](Self::server_kind), for [`ClientEndpoint::resolve`].
+    ///
+    /// # Errors
+    /// This reactor has no such endpoints.
+    fn client_kind(&self, endpoint: &ClientEndpoint) -> io::Result<Arc<dyn ClientKind>> {
+        let _ = endpoint;
+        Err(no_such_endpoints())
+    }
+}
+
+fn no_such_endpoints() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::Unsupported,
+        "this reactor has no endpoints of this kind",
+    )
 }
 
 /// All that a protocol may ask of the loop that runs it.

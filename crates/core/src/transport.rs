@@ -21,8 +21,8 @@ use crate::layer::Layer;
 use crate::output::{FileRegion, OutputQueue, Segment};
 use crate::reactor::ReactorCore;
 use crate::{
-    Address, ConnectionAborted, ConnectionDone, ConnectionLimits, Deferred, Failure, Panicked,
-    Protocol, Resolver, WriteBufferFull,
+    Address, ConnectionAborted, ConnectionDone, ConnectionLimits, Deferred, Factory, Failure,
+    Panicked, Protocol, Resolver, WriteBufferFull,
 };
 
 /// The connection, lent to its protocol for the length of a callback.
@@ -299,6 +299,62 @@ impl Transport {
             .request(Request::Exchange(protocol, unread.to_vec()));
     }
 
+    /// Gives the connection to what `factory` builds for it, as if it had just been accepted from
+    /// `peer` at `host`: its protocol, layers and policies, and its limits. For those who learn
+    /// from the first bytes whose connection it is, as from a PROXY header; `unread` is what came
+    /// after them. What stands below stays. The protocol that runs is dropped, when the running
+    /// callback has returned, and gets no `connection_lost`; handles to it act on a connection that
+    /// is gone. If the factory refuses, the connection is closed, and the protocol that runs is told.
+    ///
+    /// ```
+    /// use ropewalk_core::testing::MemoryReactor;
+    /// use ropewalk_core::{Address, Factory, Protocol, Transport};
+    /// use std::rc::Rc;
+    ///
+    /// /// The first byte is the last one of the peer's address.
+    /// struct FirstByte(Rc<dyn Factory>);
+    ///
+    /// impl Protocol for FirstByte {
+    ///     fn data_received(&mut self, transport: &mut Transport, data: &[u8]) {
+    ///         let peer = Address::Tcp(([192, 0, 2, data[0]], 1024).into());
+    ///         let host = transport.host().clone();
+    ///         transport.hand_to(Rc::clone(&self.0), peer, host, &data[1..]);
+    ///     }
+    /// }
+    ///
+    /// struct Greeter;
+    /// impl Protocol for Greeter {
+    ///     fn connection_made(&mut self, transport: &mut Transport) {
+    ///         assert_eq!(transport.peer().to_string(), "192.0.2.77:1024");
+    ///     }
+    ///     fn data_received(&mut self, _: &mut Transport, data: &[u8]) {
+    ///         assert_eq!(data, b"hello");
+    ///     }
+    /// }
+    ///
+    /// # struct Silent;
+    /// # impl Protocol for Silent { fn data_received(&mut self, _: &mut Transport, _: &[u8]) {} }
+    /// let greeters: Rc<dyn Factory> = Rc::new(|_: &Address| Greeter);
+    /// let reactor = MemoryReactor::new();
+    /// let (client, _) = reactor.join(Box::new(Silent), Box::new(FirstByte(greeters)));
+    /// client.write(b"Mhello");
+    /// reactor.run();
+    /// ```
+    pub fn hand_to(
+        &mut self,
+        factory: Rc<dyn Factory>,
+        peer: Address,
+        host: Address,
+        unread: &[u8],
+    ) {
+        self.shared.request(Request::HandTo(Box::new(HandTo {
+            factory,
+            peer,
+            host,
+            unread: unread.to_vec(),
+        })));
+    }
+
     /// Puts `layer` between the protocol and what is below it: what was written before goes past
     /// it, what is written and received from now on goes through it.
     pub fn push_layer(&mut self, layer: Box<dyn Layer>) {
@@ -506,7 +562,16 @@ pub(crate) enum Request {
     Exchange(Box<dyn Protocol>, Vec<u8>),
     /// The layer, and what had been written before it.
     PushLayer(Box<dyn Layer>, Option<Box<OutputQueue>>),
+    HandTo(Box<HandTo>),
     Option(SocketOption),
+}
+
+/// Who is to have the connection, and what is said of it.
+pub(crate) struct HandTo {
+    pub(crate) factory: Rc<dyn Factory>,
+    pub(crate) peer: Address,
+    pub(crate) host: Address,
+    pub(crate) unread: Vec<u8>,
 }
 
 pub(crate) type Call = Box<dyn FnOnce(&mut dyn Protocol, &mut Transport)>;
@@ -514,7 +579,10 @@ pub(crate) type Call = Box<dyn FnOnce(&mut dyn Protocol, &mut Transport)>;
 impl Request {
     /// Whether what was received and not told goes to someone else.
     fn hands_over(&self) -> bool {
-        matches!(self, Self::Exchange(..) | Self::PushLayer(..))
+        matches!(
+            self,
+            Self::Exchange(..) | Self::PushLayer(..) | Self::HandTo(_)
+        )
     }
 }
 
@@ -646,6 +714,28 @@ impl Shared {
             self.flags.set(self.flags.get() | TOUCHED);
             self.context.touch(self.id);
         }
+    }
+
+    /// What is shared from now on, when the connection is handed to another: what the wire knows
+    /// of it goes along.
+    pub(crate) fn successor(
+        &self,
+        limits: Rc<ConnectionLimits>,
+        peer: Address,
+        host: Address,
+    ) -> Self {
+        let next = Self::new(
+            Rc::clone(&self.context),
+            self.id,
+            limits,
+            peer,
+            Rc::new(host),
+        );
+        let kept = CONNECTED | HELD | TOUCHED | BLOCKED | WRITE_CLOSING | WRITE_CLOSED;
+        next.flags.set(self.flags.get() & kept);
+        next.progress.set(self.progress.get());
+        next.below.set(self.below.get());
+        next
     }
 
     /// Tells whoever watches the loop that a callback begins.

@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
@@ -17,11 +18,17 @@ use ropewalk_core::{
 use crate::connections::Side;
 use crate::driver::{QueryId, Target};
 use crate::event_loop::{EventLoop, guard};
+use crate::inherited;
 
 pub(crate) struct Attempt {
     event_loop: Weak<EventLoop>,
+    /// As it was asked for: for its time, and for messages.
     endpoint: ClientEndpoint,
+    /// What it stands on.
+    bottom: ClientEndpoint,
     factory: Rc<dyn Factory>,
+    /// Whom it leads to, where that is known beforehand.
+    peer: Cell<Option<Address>>,
     /// Those not tried yet.
     addresses: RefCell<VecDeque<SocketAddr>>,
     /// What is being tried.
@@ -42,12 +49,15 @@ impl Attempt {
     pub(crate) fn begin(
         event_loop: &Rc<EventLoop>,
         endpoint: ClientEndpoint,
+        bottom: ClientEndpoint,
         factory: Rc<dyn Factory>,
     ) -> Deferred<Connection> {
         let attempt = Rc::new(Self {
             event_loop: Rc::downgrade(event_loop),
             endpoint,
+            bottom,
             factory,
+            peer: Cell::new(None),
             addresses: RefCell::default(),
             current: Cell::new(None),
             timer: Cell::new(None),
@@ -77,8 +87,12 @@ impl Attempt {
     }
 
     fn start(self: Rc<Self>, event_loop: &EventLoop) {
-        match &self.endpoint {
-            ClientEndpoint::Unix(_) => self.connect_unix(event_loop),
+        match &self.bottom {
+            ClientEndpoint::Unix(connect) => {
+                let path = Arc::from(connect.path.as_path());
+                self.peer.set(Some(Address::Unix(Some(path))));
+                Rc::clone(&self).connect_one(event_loop, Target::Unix(connect));
+            }
             ClientEndpoint::Tcp(connect) => match &connect.host {
                 Host::Ip(address) => {
                     let address = SocketAddr::new(*address, connect.port);
@@ -95,6 +109,14 @@ impl Attempt {
                     event_loop.driver.resolve(query, name, connect.port);
                 }
             },
+            ClientEndpoint::Fd(descriptor) => match inherited::connected(descriptor) {
+                Ok((socket, peer)) => {
+                    self.peer.set(Some(peer));
+                    self.connect_one(event_loop, Target::Descriptor(socket.as_fd()));
+                }
+                Err(error) => self.fail_io(Some(error)),
+            },
+            _ => self.fail_io(Some(io::ErrorKind::Unsupported.into())),
         }
     }
 
@@ -118,10 +140,9 @@ impl Attempt {
             return false;
         };
         let trying = self.current.take();
-        let peer = match (&self.endpoint, &trying) {
-            (_, Some(Trying::Connection(_, Some(address)))) => Address::Tcp(*address),
-            (ClientEndpoint::Unix(unix), _) => Address::Unix(Some(Arc::from(unix.path.as_path()))),
-            _ => Address::Unix(None),
+        let peer = match &trying {
+            Some(Trying::Connection(_, Some(address))) => Address::Tcp(*address),
+            _ => self.peer.take().unwrap_or(Address::Unix(None)),
         };
         // It can be cancelled by the factory.
         self.current.set(trying);
@@ -147,7 +168,8 @@ impl Attempt {
     pub(crate) fn lost(&self, reason: Failure) {
         self.current.take();
         self.cancel_timer();
-        self.fire(Err(reason));
+        let endpoint = &self.endpoint;
+        self.fire(Err(reason.context(format!("cannot connect to {endpoint}"))));
     }
 
     pub(crate) fn failed(self: Rc<Self>, error: io::Error) {
@@ -164,7 +186,7 @@ impl Attempt {
         let Some(event_loop) = self.event_loop.upgrade() else {
             return;
         };
-        let ClientEndpoint::Tcp(connect) = &self.endpoint else {
+        let ClientEndpoint::Tcp(connect) = &self.bottom else {
             return self.fail_io(last);
         };
         loop {
@@ -182,12 +204,10 @@ impl Attempt {
         }
     }
 
-    fn connect_unix(self: Rc<Self>, event_loop: &EventLoop) {
-        let ClientEndpoint::Unix(connect) = &self.endpoint else {
-            return;
-        };
+    /// Connects where there is one address.
+    fn connect_one(self: Rc<Self>, event_loop: &EventLoop, target: Target<'_>) {
         let id = event_loop.connections.borrow_mut().open(Side::Connected);
-        match event_loop.driver.connect(id, Target::Unix(connect)) {
+        match event_loop.driver.connect(id, target) {
             Ok(()) => self.trying(event_loop, id, None),
             Err(error) => {
                 event_loop.free(id);

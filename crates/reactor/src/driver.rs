@@ -30,7 +30,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -53,6 +53,8 @@ pub enum Target<'a> {
     Tcp(SocketAddr, &'a TcpConnect),
     /// A path.
     Unix(&'a UnixConnect),
+    /// A stream socket that is connected. The driver takes a duplicate.
+    Descriptor(BorrowedFd<'a>),
 }
 
 /// What becomes of a connection that was accepted.
@@ -74,7 +76,7 @@ pub trait Driver {
     fn wall_clock(&self) -> SystemTime;
 
     /// Listens at `endpoint`, and reports `accepted` for `listener` from now on. Returns where
-    /// it listens.
+    /// it listens. The endpoint is the one at the bottom of those that stand on others.
     ///
     /// # Errors
     /// What was refused.

@@ -19,7 +19,7 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use ropewalk_core::endpoint::{ClientEndpoint, ServerEndpoint};
+use ropewalk_core::endpoint::{ClientEndpoint, ServerEndpoint, ServerKind};
 use ropewalk_core::timer::{Timers, Wheel};
 use ropewalk_core::{
     Address, Channel, Connection, ConnectionAborted, ConnectionId, ConnectionLimits, Deferred,
@@ -30,6 +30,8 @@ use ropewalk_core::{
 use crate::connect::Attempt;
 use crate::connections::{Connections, Entry, Side};
 use crate::driver::{Accept, Completions, Driver, ListenerId, QueryId};
+use crate::inherited;
+use crate::kinds;
 use crate::ports::Ports;
 use crate::reactor::{Handle, RunError, stopped_connect};
 use crate::remote::Remote;
@@ -525,8 +527,9 @@ impl EventLoop {
         endpoint: &ServerEndpoint,
         factory: &Rc<dyn Factory>,
     ) -> Result<Port, ListenError> {
-        let listen = |driver: &dyn Driver, id| Ok((driver.listen(id, endpoint)?, ()));
-        let (port, ()) = self.open_port(endpoint.to_string(), factory, listen)?;
+        let (bottom, factory) = endpoint.resolve(self, Rc::clone(factory))?;
+        let listen = |driver: &dyn Driver, id| Ok((open_bottom(driver, id, &bottom)?, ()));
+        let (port, ()) = self.open_port(endpoint.to_string(), &factory, listen)?;
         Ok(port)
     }
 
@@ -559,9 +562,12 @@ impl EventLoop {
         endpoint: &ClientEndpoint,
         factory: Rc<dyn Factory>,
     ) -> Deferred<Connection> {
-        match self.me.upgrade() {
-            Some(me) if !self.is_over() => Attempt::begin(&me, endpoint.clone(), factory),
-            _ => stopped_connect(),
+        let Some(me) = self.me.upgrade().filter(|me| !me.is_over()) else {
+            return stopped_connect();
+        };
+        match endpoint.resolve(self, factory) {
+            Ok((bottom, factory)) => Attempt::begin(&me, endpoint.clone(), bottom, factory),
+            Err(error) => Deferred::fail(error),
         }
     }
 
@@ -678,6 +684,18 @@ impl EventLoop {
     }
 }
 
+/// Lets the driver listen at an endpoint that stands on no other.
+pub(crate) fn open_bottom(
+    driver: &dyn Driver,
+    id: ListenerId,
+    bottom: &ServerEndpoint,
+) -> io::Result<Address> {
+    match bottom {
+        ServerEndpoint::Fd(descriptor) => driver.adopt(id, inherited::take(descriptor)?),
+        _ => driver.listen(id, bottom),
+    }
+}
+
 /// Runs code of others. A panic in it is logged, and the loop goes on.
 pub(crate) fn guard<R>(what: &'static str, call: impl FnOnce() -> R) -> Option<R> {
     match catch_unwind(AssertUnwindSafe(call)) {
@@ -726,6 +744,10 @@ impl ropewalk_core::ReactorNet for EventLoop {
 
     fn connect(&self, endpoint: &ClientEndpoint, factory: Rc<dyn Factory>) -> Deferred<Connection> {
         self.connect(endpoint, factory)
+    }
+
+    fn server_kind(&self, endpoint: &ServerEndpoint) -> io::Result<Arc<dyn ServerKind>> {
+        kinds::server(endpoint)
     }
 }
 

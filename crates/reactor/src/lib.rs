@@ -17,6 +17,8 @@ pub mod driver;
 mod event_loop;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod halt;
+mod inherited;
+mod kinds;
 mod poll;
 mod ports;
 mod react;
@@ -25,6 +27,7 @@ mod remote;
 mod shutdown;
 mod signals;
 mod stack;
+mod systemd;
 mod threads;
 mod watchdog;
 mod workers;

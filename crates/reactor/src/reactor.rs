@@ -7,9 +7,10 @@ use std::ops::Deref;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use ropewalk_core::endpoint::{ClientEndpoint, ServerEndpoint};
+use ropewalk_core::endpoint::{ClientEndpoint, ServerEndpoint, ServerKind};
 use ropewalk_core::{
     ConnectError, Connection, Deferred, DelayedCall, Factory, IntoDeferred, JobName, ListenError,
     Port, ReactorNet, ReactorTasks, ReactorThreads, ReactorTime, Task, ThreadJobError,
@@ -18,6 +19,7 @@ use ropewalk_core::{
 use crate::PollDriver;
 use crate::driver::Driver;
 use crate::event_loop::EventLoop;
+use crate::kinds;
 use crate::remote::ReactorRemote;
 use crate::shutdown::Phase;
 use crate::signals::stop_on_signals;
@@ -422,6 +424,10 @@ impl ReactorNet for Handle {
 
     fn connect(&self, endpoint: &ClientEndpoint, factory: Rc<dyn Factory>) -> Deferred<Connection> {
         self.inner.connect(endpoint, factory)
+    }
+
+    fn server_kind(&self, endpoint: &ServerEndpoint) -> io::Result<Arc<dyn ServerKind>> {
+        kinds::server(endpoint)
     }
 }
 

@@ -19,6 +19,7 @@ use ropewalk_core::{Factory, Failure, ListenError, Panicked, Port};
 
 use crate::dealing::{Dealer, Load};
 use crate::driver::{Driver, ListenerId};
+use crate::event_loop::open_bottom;
 use crate::poll::probe;
 use crate::reactor::{Reactor, RunError};
 use crate::remote::ReactorRemote;
@@ -232,18 +233,19 @@ impl Worker<'_> {
             *asked += 1;
             *asked
         };
+        let (bottom, factory) = endpoint.resolve(&*self.reactor.inner, factory)?;
         // Workers are set up one after another, so nobody waits here.
         let mut opened = lock(self.ports);
-        let (port, listener, dealer) = match opened.entry((text, nth)) {
+        let (port, listener, dealer) = match opened.entry((text.clone(), nth)) {
             Entry::Vacant(first) => {
-                let (port, listener, socket) = self.listen_first(endpoint, &factory)?;
+                let (port, listener, socket) = self.listen_first(&text, &bottom, &factory)?;
                 let dealer = Dealer::new(Arc::clone(self.loads));
                 let shared = first.insert(SharedPort { socket, dealer });
                 (port, listener, &shared.dealer)
             }
             Entry::Occupied(shared) => {
                 let shared = shared.into_mut();
-                let (port, listener) = self.listen_too(&shared.socket, &factory)?;
+                let (port, listener) = self.listen_too(&text, &shared.socket, &factory)?;
                 (port, listener, &shared.dealer)
             }
         };
@@ -252,15 +254,17 @@ impl Worker<'_> {
         Ok(port)
     }
 
+    /// `name` is for messages: the text of the endpoint that stands on `bottom`.
     fn listen_first(
         &self,
-        endpoint: &ServerEndpoint,
+        name: &str,
+        bottom: &ServerEndpoint,
         factory: &Rc<dyn Factory>,
     ) -> Result<(Port, ListenerId, SharedSocket), ListenError> {
         let reactor = &self.reactor.inner;
-        let ServerEndpoint::Tcp(listen) = endpoint else {
+        let ServerEndpoint::Tcp(listen) = bottom else {
             let listen = |driver: &dyn Driver, id| {
-                let address = driver.listen(id, endpoint)?;
+                let address = open_bottom(driver, id, bottom)?;
                 let duplicate = driver.share(id);
                 if duplicate.is_err() {
                     driver.close_listener(id);
@@ -268,40 +272,42 @@ impl Worker<'_> {
                 Ok((address, (id, duplicate?)))
             };
             let (port, (listener, duplicate)) =
-                reactor.open_port(endpoint.to_string(), factory, listen)?;
+                reactor.open_port(name.to_owned(), factory, listen)?;
             return Ok((port, listener, SharedSocket::Duplicate(duplicate)));
         };
         if !listen.reuse_port && listen.port != 0 {
-            probe(listen).map_err(|error| ListenError::from_io(endpoint, error))?;
+            probe(listen).map_err(|error| ListenError::from_io(name, error))?;
         }
         let mut listen = listen.clone().reuse_port(true);
-        let (port, listener) = self.listen_at(&listen.clone().into(), factory)?;
+        let (port, listener) = self.listen_at(name, &listen.clone().into(), factory)?;
         listen.port = port.address().port().unwrap_or(listen.port);
         Ok((port, listener, SharedSocket::Endpoint(listen.into())))
     }
 
     fn listen_at(
         &self,
-        endpoint: &ServerEndpoint,
+        name: &str,
+        bottom: &ServerEndpoint,
         factory: &Rc<dyn Factory>,
     ) -> Result<(Port, ListenerId), ListenError> {
-        let listen = |driver: &dyn Driver, id| Ok((driver.listen(id, endpoint)?, id));
+        let listen = |driver: &dyn Driver, id| Ok((driver.listen(id, bottom)?, id));
         let reactor = &self.reactor.inner;
-        reactor.open_port(endpoint.to_string(), factory, listen)
+        reactor.open_port(name.to_owned(), factory, listen)
     }
 
     fn listen_too(
         &self,
+        name: &str,
         shared: &SharedSocket,
         factory: &Rc<dyn Factory>,
     ) -> Result<(Port, ListenerId), ListenError> {
         match shared {
-            SharedSocket::Endpoint(endpoint) => self.listen_at(endpoint, factory),
+            SharedSocket::Endpoint(bottom) => self.listen_at(name, bottom, factory),
             SharedSocket::Duplicate(socket) => {
                 let adopt =
                     |driver: &dyn Driver, id| Ok((driver.adopt(id, socket.try_clone()?)?, id));
                 let reactor = &self.reactor.inner;
-                reactor.open_port("a shared port".to_owned(), factory, adopt)
+                reactor.open_port(name.to_owned(), factory, adopt)
             }
         }
     }

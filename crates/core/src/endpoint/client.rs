@@ -4,13 +4,18 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::description::{Description, Escaped};
+use super::descriptor::Descriptor;
 use super::error::EndpointError;
 use super::form::Form;
+use super::kind::ClientKind;
+use super::registry;
 use super::socket::SocketOptions;
 use super::value::{ADDRESS, InBrackets, InWords, PATH, PORT, TIMEOUT, Value};
+use super::wrappers::{HttpConnectVia, Socks5Via};
 
 /// How long an attempt to connect may take, unless the endpoint says otherwise. It covers the
 /// resolution of the name and all addresses that it leads to.
@@ -35,7 +40,7 @@ const UNIX: Form = Form {
     options: &["timeout"],
 };
 
-const HOST: Value<Host> = Value {
+pub(super) const HOST: Value<Host> = Value {
     expected: "a host: a name, an IPv4 address, or an IPv6 address in brackets",
     parse: Host::parse,
 };
@@ -55,12 +60,17 @@ const HOST: Value<Host> = Value {
 /// );
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ClientEndpoint {
     /// `tcp:HOST:PORT[:timeout=30s][:bind=ADDRESS]`, and the options of [`SocketOptions`] under
     /// their names.
     Tcp(TcpConnect),
     /// `unix:PATH[:timeout=30s]`.
     Unix(UnixConnect),
+    /// `fd:NUMBER`.
+    Fd(Descriptor),
+    /// A kind that stands on another endpoint. Two of these are equal when their texts are.
+    Other(Arc<dyn ClientKind>),
 }
 
 /// A TCP port to connect to, and how.
@@ -109,11 +119,26 @@ pub enum Host {
 }
 
 impl ClientEndpoint {
-    fn read(description: &Description) -> Result<Self, EndpointError> {
+    /// The kinds that need no registering.
+    pub(super) const BUILT_IN: &[&str] = &["tcp", "unix", "fd", "socks5", "connect"];
+
+    /// Reads an endpoint whose text is parsed as far as the grammar goes: the whole of it, or the
+    /// part within a wrapper, as [`Description::split`] gives it.
+    ///
+    /// # Errors
+    /// What is wrong, at its column of the whole text.
+    pub fn read(description: &Description) -> Result<Self, EndpointError> {
+        description.check_depth()?;
         match description.kind().text() {
             "tcp" => TcpConnect::read(description).map(Self::Tcp),
             "unix" => UnixConnect::read(description).map(Self::Unix),
-            _ => Err(description.unknown_kind("client", &["tcp", "unix"])),
+            "fd" => Descriptor::read(description).map(Self::Fd),
+            "socks5" => Socks5Via::read(description),
+            "connect" => HttpConnectVia::read(description),
+            name => match registry::client_parser(name) {
+                Some(parse) => parse(description).map(Self::Other),
+                None => Err(description.unknown_kind("client", &registry::client_kinds())),
+            },
         }
     }
 
@@ -123,6 +148,8 @@ impl ClientEndpoint {
         match self {
             Self::Tcp(connect) => connect.timeout,
             Self::Unix(connect) => connect.timeout,
+            Self::Fd(_) => DEFAULT_CONNECT_TIMEOUT,
+            Self::Other(kind) => kind.timeout(),
         }
     }
 }
@@ -290,6 +317,8 @@ impl fmt::Display for ClientEndpoint {
         match self {
             Self::Tcp(connect) => connect.fmt(f),
             Self::Unix(connect) => connect.fmt(f),
+            Self::Fd(descriptor) => descriptor.fmt(f),
+            Self::Other(kind) => kind.fmt(f),
         }
     }
 }
@@ -342,6 +371,7 @@ fn is_name(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::form::list;
     use super::super::socket::tests::socket_options;
     use super::*;
     use proptest::prelude::*;
@@ -359,7 +389,7 @@ mod tests {
     fn host(text: &str) -> Host {
         match parse(text) {
             ClientEndpoint::Tcp(connect) => connect.host,
-            ClientEndpoint::Unix(_) => panic!("not tcp"),
+            _ => panic!("not tcp"),
         }
     }
 
@@ -445,8 +475,10 @@ mod tests {
             ),
             (
                 "udp:a:80",
-                "1: `udp` is not a kind of client endpoint; the kinds are `tcp` and `unix`"
-                    .to_owned(),
+                format!(
+                    "1: `udp` is not a kind of client endpoint; the kinds are {}",
+                    list(ClientEndpoint::BUILT_IN)
+                ),
             ),
         ] {
             assert_eq!(error(text), expected, "{text:?}");

@@ -8,6 +8,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::error::EndpointError;
+use super::kind::MAX_DEPTH;
 
 /// An endpoint that is parsed as far as the grammar goes, of a kind that may or may not exist.
 ///
@@ -25,6 +26,8 @@ pub struct Description {
     text: String,
     kind: Word,
     fields: Vec<Field>,
+    /// How many wrappers stand around it.
+    depth: usize,
 }
 
 /// What stands between two colons after the kind: an argument, or an option with its key.
@@ -58,6 +61,49 @@ impl Description {
     #[must_use]
     pub fn fields(&self) -> &[Field] {
         &self.fields
+    }
+
+    /// Parts a wrapper from the endpoint within: the wrapper's kind, its own `arguments` and the
+    /// options up to the next argument, which is the kind of the endpoint within; and that, unless
+    /// it is missing. The columns stay those of the whole text.
+    ///
+    /// ```
+    /// use ropewalk_core::endpoint::{Description, ServerEndpoint};
+    ///
+    /// let whole: Description = "proxy:timeout=5s:tcp:80:backlog=9".parse()?;
+    /// let (wrapper, within) = whole.split(0);
+    /// assert_eq!(wrapper.fields().len(), 1);
+    /// let within = ServerEndpoint::read(&within.unwrap())?;
+    /// assert_eq!(within.to_string(), "tcp:80:backlog=9");
+    /// # Ok::<(), ropewalk_core::endpoint::EndpointError>(())
+    /// ```
+    #[must_use]
+    pub fn split(&self, arguments: usize) -> (Self, Option<Self>) {
+        let places = self.fields.iter().enumerate();
+        let mut unkeyed = places.filter(|(_, field)| field.key.is_none());
+        let within = unkeyed.nth(arguments).map(|(at, field)| Self {
+            text: self.text.clone(),
+            kind: field.value.clone(),
+            fields: self.fields[at + 1..].to_vec(),
+            depth: self.depth + 1,
+        });
+        let own = self.fields.len() - within.as_ref().map_or(0, |within| within.fields.len() + 1);
+        let wrapper = Self {
+            text: self.text.clone(),
+            kind: self.kind.clone(),
+            fields: self.fields[..own].to_vec(),
+            depth: self.depth,
+        };
+        (wrapper, within)
+    }
+
+    /// Checks that not too many wrappers stand around it.
+    pub(super) fn check_depth(&self) -> Result<(), EndpointError> {
+        if self.depth < MAX_DEPTH {
+            return Ok(());
+        }
+        let message = format!("more than {MAX_DEPTH} kinds stand on one another");
+        Err(self.error(self.kind.column, message))
     }
 
     /// An error about this text at `column`, for whoever gives the fields a meaning.
@@ -125,6 +171,7 @@ impl FromStr for Description {
             text: text.to_owned(),
             kind,
             fields,
+            depth: 0,
         })
     }
 }

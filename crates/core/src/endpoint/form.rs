@@ -8,19 +8,36 @@ use super::description::{Description, Field, Word};
 use super::error::{EndpointError, quote};
 use super::value::Value;
 
-/// The fields that a kind takes.
-pub(super) struct Form {
+/// The fields that a kind takes, for [`Description::check`].
+#[derive(Clone, Copy, Debug)]
+pub struct Form {
     /// How the kind is written, for messages: `tcp:HOST:PORT`.
-    pub(super) usage: &'static str,
+    pub usage: &'static str,
     /// Its arguments in their order, as they are called in messages.
-    pub(super) arguments: &'static [&'static str],
+    pub arguments: &'static [&'static str],
     /// The keys of its options.
-    pub(super) options: &'static [&'static str],
+    pub options: &'static [&'static str],
 }
 
 impl Description {
-    /// Checks, from left to right, that the fields are those of `form`.
-    pub(super) fn check(&self, form: &Form) -> Result<(), EndpointError> {
+    /// Checks, from left to right, that the fields are those of `form`: that no argument is missing
+    /// or empty, that there is none too many, and that each option is known, has a value and stands
+    /// there once.
+    ///
+    /// # Errors
+    /// What is wrong, at its column.
+    ///
+    /// ```
+    /// use ropewalk_core::endpoint::{Description, Form};
+    ///
+    /// let form = Form { usage: "serial:DEVICE", arguments: &["device"], options: &["baud"] };
+    /// let description: Description = "serial:/dev/ttyS0:baud=9600".parse()?;
+    /// description.check(&form)?;
+    /// assert_eq!(description.argument(0).unwrap().text(), "/dev/ttyS0");
+    /// assert_eq!(description.option("baud").unwrap().text(), "9600");
+    /// # Ok::<(), ropewalk_core::endpoint::EndpointError>(())
+    /// ```
+    pub fn check(&self, form: &Form) -> Result<(), EndpointError> {
         let mut arguments = form.arguments.iter();
         for (index, field) in self.fields().iter().enumerate() {
             if let Some(key) = field.key() {
@@ -75,19 +92,28 @@ impl Description {
         Ok(())
     }
 
-    /// The argument at `index`. Only for those that [`check`](Self::check) has found to be there.
-    pub(super) fn argument(&self, index: usize) -> &Word {
+    /// The argument at `index`, if there are so many.
+    #[must_use]
+    pub fn argument(&self, index: usize) -> Option<&Word> {
         let mut arguments = self.fields().iter().filter(|field| field.key().is_none());
-        arguments.nth(index).expect("checked").value()
+        arguments.nth(index).map(Field::value)
     }
 
-    /// The argument at `index`, read as `value`.
+    /// The value of the option `key`, if it is there.
+    #[must_use]
+    pub fn option(&self, key: &str) -> Option<&Word> {
+        let mut options = self.fields().iter().filter(|field| field.has_key(key));
+        options.next().map(Field::value)
+    }
+
+    /// The argument at `index`, read as `value`. Only for those that [`check`](Self::check) has
+    /// found to be there.
     pub(super) fn read_argument<T>(
         &self,
         index: usize,
         value: &Value<T>,
     ) -> Result<T, EndpointError> {
-        let word = self.argument(index);
+        let word = self.argument(index).expect("checked");
         (value.parse)(word.text()).ok_or_else(|| {
             let message = format!("{} is not {}", quote(word.text()), value.expected);
             self.error(word.column(), message)
@@ -100,10 +126,9 @@ impl Description {
         key: &str,
         value: &Value<T>,
     ) -> Result<Option<T>, EndpointError> {
-        let Some(field) = self.fields().iter().find(|field| field.has_key(key)) else {
+        let Some(word) = self.option(key) else {
             return Ok(None);
         };
-        let word = field.value();
         (value.parse)(word.text()).map(Some).ok_or_else(|| {
             let message = format!("`{key}` is {}, not {}", value.expected, quote(word.text()));
             self.error(word.column(), message)
@@ -111,8 +136,10 @@ impl Description {
     }
 
     /// The error for a kind that is none of `known`.
-    pub(super) fn unknown_kind(&self, role: &str, known: &[&str]) -> EndpointError {
+    pub(super) fn unknown_kind(&self, role: &str, known: &[String]) -> EndpointError {
         let kind = self.kind().text();
+        let known: Vec<_> = known.iter().map(String::as_str).collect();
+        let known = &known[..];
         let advice = if let Some(close) = closest(kind, known) {
             format!("did you mean `{close}`?")
         } else if kind.parse::<u16>().is_ok() {
@@ -128,7 +155,7 @@ impl Description {
 }
 
 /// `tcp`, `unix` and `tls`.
-fn list(words: &[&str]) -> String {
+pub(super) fn list(words: &[&str]) -> String {
     let words: Vec<_> = words.iter().map(|word| format!("`{word}`")).collect();
     match &*words {
         [] => "none".to_owned(),

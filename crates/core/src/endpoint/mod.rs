@@ -14,6 +14,7 @@
 //! | `tcp:8080:interface=127.0.0.1` | on port 8080 of one interface |
 //! | `tcp:0:interface=[::1]` | on a free port, which the system chooses |
 //! | `unix:/run/app.sock:mode=660` | on a socket in the file system |
+//! | `systemd:index=0`, `systemd:name=web` | on a socket that systemd has opened for this process |
 //!
 //! | a client endpoint | connects |
 //! |---|---|
@@ -51,15 +52,28 @@
 
 mod client;
 mod description;
+mod descriptor;
 mod error;
 mod form;
+mod kind;
+mod registry;
 mod server;
 mod socket;
+mod systemd;
 mod value;
+mod wrappers;
 
 pub use client::{ClientEndpoint, DEFAULT_CONNECT_TIMEOUT, Host, TcpConnect, UnixConnect};
 pub use description::{Description, Field, Word};
+pub use descriptor::Descriptor;
 pub use error::EndpointError;
+pub use form::Form;
+pub use kind::{ClientKind, ServerKind};
+pub use registry::{
+    KindTaken, ParseClient, ParseServer, register_client_kind, register_server_kind,
+};
 pub use server::{DEFAULT_BACKLOG, ServerEndpoint, TcpListen, UnixListen};
 pub use socket::SocketOptions;
+pub use systemd::SystemdListen;
 pub use value::parse_duration;
+pub use wrappers::{HttpConnectVia, LimitListen, ProxyListen, Socks5Via, ThrottleListen};

@@ -4,13 +4,19 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::description::{Description, Escaped};
+use super::descriptor::Descriptor;
 use super::error::{EndpointError, quote};
 use super::form::Form;
+use super::kind::ServerKind;
+use super::registry;
 use super::socket::SocketOptions;
+use super::systemd::SystemdListen;
 use super::value::{ADDRESS, BACKLOG, InBrackets, LISTENING_PORT, MODE, PATH, SWITCH, switch};
+use super::wrappers::{LimitListen, ProxyListen, ThrottleListen};
 
 /// How many connections may wait to be accepted, unless the endpoint says otherwise. The system
 /// may allow fewer (on Linux `net.core.somaxconn`).
@@ -50,12 +56,19 @@ const UNIX: Form = Form {
 /// assert_eq!(parsed.to_string(), "tcp:8080:interface=127.0.0.1:backlog=64");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ServerEndpoint {
     /// `tcp:PORT[:interface=ADDRESS][:backlog=N][:reuse_port=yes][:only_v6=yes]`, and the options
-    /// of [`SocketOptions`] under their names.
+    /// of [`SocketOptions`] under their names; `tcp6:PORT…` is that with `only_v6=yes`.
     Tcp(TcpListen),
     /// `unix:PATH[:mode=OCTAL][:backlog=N]`.
     Unix(UnixListen),
+    /// `systemd:index=N` or `systemd:name=NAME`.
+    Systemd(SystemdListen),
+    /// `fd:NUMBER`.
+    Fd(Descriptor),
+    /// A kind that stands on another endpoint. Two of these are equal when their texts are.
+    Other(Arc<dyn ServerKind>),
 }
 
 /// A TCP port to listen on, and how.
@@ -112,11 +125,31 @@ pub struct UnixListen {
 }
 
 impl ServerEndpoint {
-    fn read(description: &Description) -> Result<Self, EndpointError> {
+    /// The kinds that need no registering.
+    pub(super) const BUILT_IN: &[&str] = &[
+        "tcp", "tcp6", "unix", "fd", "systemd", "proxy", "limit", "throttle",
+    ];
+
+    /// Reads an endpoint whose text is parsed as far as the grammar goes: the whole of it, or the
+    /// part within a wrapper, as [`Description::split`] gives it.
+    ///
+    /// # Errors
+    /// What is wrong, at its column of the whole text.
+    pub fn read(description: &Description) -> Result<Self, EndpointError> {
+        description.check_depth()?;
         match description.kind().text() {
             "tcp" => TcpListen::read(description).map(Self::Tcp),
             "unix" => UnixListen::read(description).map(Self::Unix),
-            _ => Err(description.unknown_kind("server", &["tcp", "unix"])),
+            "systemd" => SystemdListen::read(description).map(Self::Systemd),
+            "fd" => Descriptor::read(description).map(Self::Fd),
+            "tcp6" => TcpListen::read_v6(description).map(Self::Tcp),
+            "proxy" => ProxyListen::read(description),
+            "limit" => LimitListen::read(description),
+            "throttle" => ThrottleListen::parse(description),
+            name => match registry::server_parser(name) {
+                Some(parse) => parse(description).map(Self::Other),
+                None => Err(description.unknown_kind("server", &registry::server_kinds())),
+            },
         }
     }
 }
@@ -222,6 +255,20 @@ impl TcpListen {
     }
 }
 
+impl TcpListen {
+    /// `tcp6` is `tcp` without IPv4.
+    fn read_v6(description: &Description) -> Result<Self, EndpointError> {
+        let listen = Self::read(description)?;
+        if listen.interface.is_some_and(|address| address.is_ipv4())
+            && let Some(word) = description.option("interface")
+        {
+            let message = "`tcp6` listens on IPv6 addresses; write `tcp` for this one";
+            return Err(description.error(word.column(), message));
+        }
+        Ok(listen.only_v6(true))
+    }
+}
+
 impl UnixListen {
     /// Listens on a socket at `path`, for the user of this process alone.
     #[must_use]
@@ -272,6 +319,12 @@ impl From<UnixListen> for ServerEndpoint {
     }
 }
 
+impl From<SystemdListen> for ServerEndpoint {
+    fn from(listen: SystemdListen) -> Self {
+        Self::Systemd(listen)
+    }
+}
+
 impl FromStr for ServerEndpoint {
     type Err = EndpointError;
 
@@ -286,6 +339,9 @@ impl fmt::Display for ServerEndpoint {
         match self {
             Self::Tcp(listen) => listen.fmt(f),
             Self::Unix(listen) => listen.fmt(f),
+            Self::Systemd(listen) => listen.fmt(f),
+            Self::Fd(descriptor) => descriptor.fmt(f),
+            Self::Other(kind) => kind.fmt(f),
         }
     }
 }
@@ -326,6 +382,7 @@ impl fmt::Display for UnixListen {
 
 #[cfg(test)]
 mod tests {
+    use super::super::form::list;
     use super::super::socket::tests::socket_options;
     use super::*;
     use proptest::prelude::*;
@@ -397,7 +454,10 @@ mod tests {
     fn unknown_kinds_say_which_there_are() {
         assert_eq!(
             error("carrier-pigeon:7"),
-            "1: `carrier-pigeon` is not a kind of server endpoint; the kinds are `tcp` and `unix`"
+            format!(
+                "1: `carrier-pigeon` is not a kind of server endpoint; the kinds are {}",
+                list(ServerEndpoint::BUILT_IN)
+            )
         );
         assert_eq!(
             error("tpc:80"),

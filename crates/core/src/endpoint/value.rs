@@ -6,6 +6,8 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 /// A kind of value.
 pub(super) struct Value<T> {
     /// What stands after "is" in a message: `a port from 1 to 65535`.
@@ -26,6 +28,30 @@ pub(super) const PORT: Value<u16> = Value {
 pub(super) const BACKLOG: Value<u16> = Value {
     expected: "a number from 0 to 65535",
     parse: |text| digits(text)?.try_into().ok(),
+};
+
+pub(super) const COUNT: Value<usize> = Value {
+    expected: "a number of at least 1",
+    parse: |text| digits(text)?.try_into().ok().filter(|&count| count > 0),
+};
+
+pub(super) const TEXT: Value<String> = Value {
+    expected: "text",
+    parse: |text| Some(text.to_owned()),
+};
+
+pub(super) const NETWORKS: Value<Vec<IpNet>> = Value {
+    expected: "networks or addresses with commas between them, such as `10.0.0.0/8`, in brackets if \
+               there is a colon in any: `[2001:db8::/32,::1]`",
+    parse: |text| {
+        let text = match text.strip_prefix('[') {
+            Some(text) => text.strip_suffix(']')?,
+            None => text,
+        };
+        let address = |text: &str| text.parse::<IpAddr>().ok().map(IpNet::from);
+        let network = |text: &str| text.parse().ok().or_else(|| address(text));
+        text.split(',').map(network).collect()
+    },
 };
 
 pub(super) const SWITCH: Value<bool> = Value {
@@ -77,6 +103,11 @@ pub(super) const SIZE: Value<usize> = Value {
         let (_, bytes) = SIZES.iter().find(|(name, _)| *name == unit)?;
         digits(number)?.checked_mul(*bytes)?.try_into().ok()
     },
+};
+
+pub(super) const RATE: Value<usize> = Value {
+    expected: "a number of bytes a second of at least 1, such as `65536`, `64k` or `1m`",
+    parse: |text| (SIZE.parse)(text).filter(|&rate| rate > 0),
 };
 
 /// Units of sizes in bytes, largest first.

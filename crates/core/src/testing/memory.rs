@@ -100,8 +100,8 @@ struct End {
     /// What the other end has done, and what of it this end was told.
     fin: Fin,
     told: Fin,
-    /// Who waits for the connection to be made.
-    awaited: Option<Resolver<Connection>>,
+    /// Who waits for the connection to be made, to which endpoint.
+    awaited: Option<(Resolver<Connection>, String)>,
 }
 
 /// How far the other end has closed.
@@ -452,7 +452,7 @@ impl Memory {
             end.channel = Some(channel);
             awaited = is_made.then(|| end.awaited.take()).flatten();
         }
-        if let Some(resolver) = awaited {
+        if let Some((resolver, _)) = awaited {
             resolver.callback(connection);
         }
     }
@@ -497,8 +497,10 @@ impl Memory {
         let reason = channel.lost();
         match awaited {
             // It was up, if only for the length of its `connection_made`.
-            Some(resolver) if is_made => resolver.callback(connection),
-            Some(resolver) => resolver.errback(reason),
+            Some((resolver, _)) if is_made => resolver.callback(connection),
+            Some((resolver, endpoint)) => {
+                resolver.errback(reason.context(format!("cannot connect to {endpoint}")));
+            }
             None => {}
         }
     }
@@ -608,14 +610,16 @@ impl ReactorNet for Memory {
         endpoint: &ServerEndpoint,
         factory: Rc<dyn Factory>,
     ) -> Result<Port, ListenError> {
+        let (bottom, factory) = endpoint.resolve(self, factory)?;
         let mut ports = self.ports.borrow_mut();
-        let address = match endpoint {
+        let address = match &bottom {
             ServerEndpoint::Tcp(listen) => {
                 let free = || (1..).find(|port| !ports.contains_key(&format!("tcp:{port}")));
                 let port = Some(listen.port).filter(|port| *port != 0).or_else(free);
                 Address::Tcp(([192, 0, 2, 1], port.unwrap_or(0)).into())
             }
             ServerEndpoint::Unix(listen) => Address::Unix(Some(Arc::from(listen.path.as_path()))),
+            _ => return Err(ListenError::from_io(endpoint, no_sockets())),
         };
         if ports.contains_key(&key(&address)) {
             let error = io::ErrorKind::AddrInUse.into();
@@ -643,9 +647,14 @@ impl ReactorNet for Memory {
     }
 
     fn connect(&self, endpoint: &ClientEndpoint, factory: Rc<dyn Factory>) -> Deferred<Connection> {
-        let address = match endpoint {
+        let (bottom, factory) = match endpoint.resolve(self, factory) {
+            Ok(resolved) => resolved,
+            Err(error) => return Deferred::fail(error),
+        };
+        let address = match &bottom {
             ClientEndpoint::Tcp(connect) => Address::Tcp(([192, 0, 2, 1], connect.port).into()),
             ClientEndpoint::Unix(connect) => Address::Unix(Some(Arc::from(connect.path.as_path()))),
+            _ => return Deferred::fail(ConnectError::from_io(endpoint, no_sockets())),
         };
         let server = self.ports.borrow().get(&key(&address)).map(Rc::clone);
         let Some(server) = server else {
@@ -655,10 +664,20 @@ impl ReactorNet for Memory {
         let Some([client, _]) = self.join(&*factory, &*server, address) else {
             return Deferred::fail(ConnectError::FactoryRefused);
         };
-        let (resolver, made) = Deferred::pair();
+        let connection = self.handle(client).unwrap_or_default();
+        let (resolver, made) = Deferred::with_canceller(move || {
+            connection.abort_connection();
+        });
         if let Some(end) = self.ends.borrow_mut().get_mut(&client) {
-            end.awaited = Some(resolver);
+            end.awaited = Some((resolver, endpoint.to_string()));
         }
         made
     }
+}
+
+fn no_sockets() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::Unsupported,
+        "there are no sockets in memory; take an endpoint that stands on `tcp` or `unix`",
+    )
 }

@@ -217,7 +217,8 @@ impl Factory for SecureClient {
 
 #[test]
 fn connect_fires_when_the_handshake_is_over_or_has_failed() {
-    for (answer, expected) in [(b"OK", "made"), (b"NO", "a bad record")] {
+    let failed = "cannot connect to tcp:example.com:1: a bad record";
+    for (answer, expected) in [(b"OK", "made"), (b"NO", failed)] {
         let reactor = MemoryReactor::new();
         let connections = Rc::new(RefCell::new(None));
         let kept = Rc::clone(&connections);

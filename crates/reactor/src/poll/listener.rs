@@ -68,6 +68,7 @@ impl Listener {
         let (socket, address) = match endpoint {
             ServerEndpoint::Tcp(listen) => bind_tcp(listen)?,
             ServerEndpoint::Unix(listen) => bind_unix(listen)?,
+            _ => return Err(io::ErrorKind::Unsupported.into()),
         };
         Self::new(socket, address, registry, token)
     }

@@ -262,6 +262,11 @@ impl Stream {
                 })?;
                 Ok(Self::Unix(UnixStream::from_std(socket.into())))
             }
+            Target::Descriptor(socket) => {
+                let socket = SockRef::from(&socket).try_clone()?;
+                socket.set_nonblocking(true)?;
+                Self::adopt(socket.into())
+            }
         }
     }
 
