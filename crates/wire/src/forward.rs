@@ -5,6 +5,7 @@
 //! end when all before it is sent, and an end that breaks breaks the other.
 
 use std::cell::{Cell, RefCell};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -190,7 +191,8 @@ impl End {
 
     fn join(&self, transport: &mut Transport) {
         let accepted = self.other();
-        if accepted.act(|accepted| *accepted.host() == transport.peer()) == Some(true) {
+        let comes_back = |accepted: &mut Transport| is_same(accepted.host(), &transport.peer());
+        if accepted.act(comes_back) == Some(true) {
             // Each connection would make another one, until no descriptor is left.
             let to = &self.link.forward.to;
             tracing::warn!(%to, "a connection was not forwarded: it would come back here");
@@ -277,4 +279,18 @@ impl Protocol for End {
             other.abort_connection();
         }
     }
+}
+
+/// Whether these name one place: an IPv4 address has a name in IPv6 too, and whoever connects to
+/// the unspecified address gets to this machine.
+fn is_same(host: &Address, peer: &Address) -> bool {
+    let (Some(host_at), Some(peer_at)) = (host.socket_addr(), peer.socket_addr()) else {
+        return host == peer;
+    };
+    let peer_ip = match peer_at.ip().to_canonical() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    (host_at.ip().to_canonical(), host_at.port()) == (peer_ip, peer_at.port())
 }

@@ -31,8 +31,8 @@ impl Visit for Fields {
 
 impl<S: Subscriber> Layer<S> for Reports {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let is_report = event.metadata().target() == "ropewalk::stall"
-            && *event.metadata().level() <= self.0;
+        let is_report =
+            event.metadata().target() == "ropewalk::stall" && *event.metadata().level() <= self.0;
         if is_report {
             let mut fields = Fields(String::new());
             event.record(&mut fields);
@@ -213,7 +213,10 @@ fn what_learns_that_there_is_no_connection_is_watched_too() {
         reactor.run().unwrap();
         drop::<Deferred<()>>(over);
         let report: String = seen.take().unwrap();
-        assert!(report.contains("callback=\"the end of a connect\""), "{report}");
+        assert!(
+            report.contains("callback=\"the end of a connect\""),
+            "{report}"
+        );
     });
 }
 

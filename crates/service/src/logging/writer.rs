@@ -297,7 +297,9 @@ impl Work {
         let ends: Vec<_> = batch.ends[from..to].iter().map(|end| end - begin).collect();
         let path = file.path().display().to_string();
         let put_aside = |error| {
-            say(format_args!("cannot put the log {path} aside: {error}; it grows on"));
+            say(format_args!(
+                "cannot put the log {path} aside: {error}; it grows on"
+            ));
         };
         match file.write(bytes, &ends, put_aside) {
             Ok(()) => {
