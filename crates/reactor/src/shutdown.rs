@@ -94,15 +94,21 @@ impl Shutdown {
         }
     }
 
+    /// Runs those of a phase, with those that they add to it.
     async fn run_triggers(&self, phase: Phase) {
-        let triggers = mem::take(&mut self.triggers.borrow_mut()[phase as usize]);
-        let mut started = Vec::new();
-        for trigger in triggers {
-            started.extend(guard("a shutdown trigger", trigger));
-        }
-        for deferred in started {
-            if let Err(failure) = deferred.await {
-                tracing::error!(?phase, %failure, "a shutdown trigger failed");
+        loop {
+            let triggers = mem::take(&mut self.triggers.borrow_mut()[phase as usize]);
+            if triggers.is_empty() {
+                return;
+            }
+            let mut started = Vec::new();
+            for trigger in triggers {
+                started.extend(guard("a shutdown trigger", trigger));
+            }
+            for deferred in started {
+                if let Err(failure) = deferred.await {
+                    tracing::error!(?phase, %failure, "a shutdown trigger failed");
+                }
             }
         }
     }

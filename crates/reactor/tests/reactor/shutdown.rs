@@ -45,6 +45,21 @@ fn the_phases_come_in_order_and_each_waits_for_its_deferreds() {
 }
 
 #[test]
+fn a_trigger_of_a_phase_that_has_begun_is_run_in_it() {
+    for phase in [Phase::Before, Phase::During, Phase::After] {
+        let reactor = Reactor::new().unwrap();
+        let reached = Rc::new(Cell::new(false));
+        let (late, handle) = (Rc::clone(&reached), reactor.handle());
+        reactor.add_system_event_trigger(phase, move || {
+            handle.add_system_event_trigger(phase, move || late.set(true));
+        });
+        reactor.stop();
+        reactor.run().unwrap();
+        assert!(reached.get(), "{phase:?}");
+    }
+}
+
+#[test]
 fn a_trigger_that_fails_does_not_stop_the_shutdown() {
     let reactor = Reactor::new().unwrap();
     let reached = Rc::new(Cell::new(false));
