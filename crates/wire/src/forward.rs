@@ -96,6 +96,12 @@ impl Forward {
         self.limits = limits;
         self
     }
+
+    /// Whether a connection has come back here a short while ago.
+    fn rests(&self, now: Instant) -> bool {
+        let came_back = self.came_back.get();
+        came_back.is_some_and(|then| now < then + LOOP_REST)
+    }
 }
 
 impl Factory for Forward {
@@ -165,8 +171,7 @@ impl End {
     }
 
     fn connect(&mut self, transport: &mut Transport) {
-        let came_back = self.link.forward.came_back.get();
-        if came_back.is_some_and(|then| transport.now() < then + LOOP_REST) {
+        if self.link.forward.rests(transport.now()) {
             return transport.lose_connection();
         }
         // What the peer sends meanwhile waits in the network.
@@ -195,7 +200,9 @@ impl End {
         if accepted.act(comes_back) == Some(true) {
             // Each connection would make another one, until no descriptor is left.
             let to = &self.link.forward.to;
-            tracing::warn!(%to, "a connection was not forwarded: it would come back here");
+            if !self.link.forward.rests(transport.now()) {
+                tracing::warn!(%to, "a connection was not forwarded: it would come back here");
+            }
             self.link.forward.came_back.set(Some(transport.now()));
             accepted.lose_connection();
             return transport.lose_connection();
