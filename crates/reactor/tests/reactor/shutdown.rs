@@ -194,8 +194,6 @@ fn persistent(handle: &Handle, endpoint: &ClientEndpoint, outcomes: &Log) {
 #[test]
 fn whoever_connects_again_and_again_does_not_keep_the_shutdown() {
     let reactor = Reactor::new().unwrap();
-    // Only when it does.
-    reactor.set_shutdown_deadline(Duration::from_secs(5));
     let backend = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = backend.local_addr().unwrap();
     let endpoint: ClientEndpoint = TcpConnect::new(address.ip(), address.port()).into();
@@ -203,7 +201,7 @@ fn whoever_connects_again_and_again_does_not_keep_the_shutdown() {
     let handle = reactor.handle();
     persistent(&handle, &endpoint, &outcomes);
     // What a trigger says goodbye to is there while it does, and left behind by it is no obstacle.
-    let (last, goodbye) = (handle.clone(), endpoint.clone());
+    let (last, goodbye) = (handle.clone(), endpoint);
     let reached = Rc::new(Cell::new(false));
     let is_up = Rc::clone(&reached);
     reactor.add_system_event_trigger(Phase::During, move || {
