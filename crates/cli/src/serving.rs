@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::num::NonZeroUsize;
 use std::rc::Rc;
 
-use ropewalk_core::endpoint::ServerEndpoint;
+use ropewalk_core::endpoint::{ServerEndpoint, UnixConnect};
 use ropewalk_core::{Address, Factory, Failure, ListenError, Port};
 use ropewalk_reactor::{Worker, Workers, WorkersError};
 
@@ -70,7 +70,8 @@ impl Serving<'_> {
 pub(crate) fn as_endpoint(address: &Address) -> String {
     match address {
         Address::Tcp(address) => format!("tcp:{address}"),
-        Address::Unix(_) => address.to_string(),
+        Address::Unix(Some(path)) => UnixConnect::new(&**path).to_string(),
+        Address::Unix(None) => address.to_string(),
     }
 }
 
@@ -97,6 +98,7 @@ fn explain(failure: &Failure) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ropewalk_core::endpoint::ClientEndpoint;
     use std::io::ErrorKind;
     use std::path::Path;
 
@@ -107,6 +109,9 @@ mod tests {
         assert_eq!(tcp("[::1]:80"), "tcp:[::1]:80");
         let unix = Address::Unix(Some(Path::new("/run/a").into()));
         assert_eq!(as_endpoint(&unix), "unix:/run/a");
+        let colon = Address::Unix(Some(Path::new("/run/a:b").into()));
+        let again: ClientEndpoint = as_endpoint(&colon).parse().unwrap();
+        assert_eq!(again, UnixConnect::new("/run/a:b").into());
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! accepts to that one. All that they share for it is a count each.
 
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ropewalk_core::Address;
@@ -24,6 +24,8 @@ pub(crate) struct Dealer {
     loads: Arc<[Arc<Load>]>,
     /// Where a worker takes connections over; `None` while it does not listen.
     doors: Vec<Mutex<Option<Door>>>,
+    /// Which of them do, to be looked at without their locks.
+    listening: Vec<AtomicBool>,
 }
 
 #[derive(Clone)]
@@ -56,7 +58,12 @@ impl Dealer {
     /// For as many workers as there are loads.
     pub(crate) fn new(loads: Arc<[Arc<Load>]>) -> Arc<Self> {
         let doors = loads.iter().map(|_| Mutex::default()).collect();
-        Arc::new(Self { loads, doors })
+        let listening = loads.iter().map(|_| AtomicBool::default()).collect();
+        Arc::new(Self {
+            loads,
+            doors,
+            listening,
+        })
     }
 
     /// `worker` listens too.
@@ -67,6 +74,7 @@ impl Dealer {
         listener: ListenerId,
     ) -> Seat {
         *self.door(worker) = Some(Door { reactor, listener });
+        self.listening[worker].store(true, Ordering::Relaxed);
         Seat {
             dealer: Arc::clone(self),
             worker,
@@ -83,8 +91,10 @@ impl Seat {
     /// Who is to have the next connection, if somebody else: hands it over.
     pub(crate) fn next(&self) -> Option<impl FnOnce(OwnedFd, Address, Address) + use<>> {
         let loads = &self.dealer.loads;
-        let others = loads.iter().enumerate();
-        let (other, least) = others
+        let listens = |worker: usize| self.dealer.listening[worker].load(Ordering::Relaxed);
+        let all = loads.iter().enumerate();
+        let (other, least) = all
+            .filter(|(worker, _)| listens(*worker))
             .map(|(worker, load)| (worker, load.get()))
             .min_by_key(|(_, load)| *load)?;
         // To hand one over costs its first answer a hop. The more there are, the less does one
@@ -111,6 +121,27 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
+        self.dealer.listening[self.worker].store(false, Ordering::Relaxed);
         *self.dealer.door(self.worker) = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Reactor;
+
+    #[test]
+    fn whoever_does_not_listen_keeps_no_connections_from_the_others() {
+        let loads: Arc<[Arc<Load>]> = (0..3).map(|_| Arc::default()).collect();
+        let dealer = Dealer::new(Arc::clone(&loads));
+        let reactor = Reactor::new().unwrap();
+        let seat = |worker| dealer.seat(worker, reactor.remote(), ListenerId(0));
+        let (busy, idle) = (seat(1), seat(2));
+        (0..3).for_each(|_| loads[1].add());
+        assert!(busy.next().is_some());
+        assert!(idle.next().is_none());
+        drop(idle);
+        assert!(busy.next().is_none());
     }
 }

@@ -8,7 +8,7 @@
 //! anything on it; a [`Channel`] at work is out of its entry.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -562,7 +562,8 @@ impl EventLoop {
         endpoint: &ClientEndpoint,
         factory: Rc<dyn Factory>,
     ) -> Deferred<Connection> {
-        let Some(me) = self.me.upgrade().filter(|me| !me.is_over()) else {
+        let connects = !self.is_over() && !self.shutdown.connects_no_more.get();
+        let Some(me) = self.me.upgrade().filter(|_| connects) else {
             return stopped_connect();
         };
         match endpoint.resolve(self, factory) {
@@ -575,18 +576,21 @@ impl EventLoop {
         self.ports.close_all(&*self.driver);
     }
 
-    /// Tells connections that the program is shutting down.
-    pub(crate) fn drain(&self, side: Option<Side>) {
-        if side.is_none() {
-            self.give_up_attempts();
-        }
+    /// Tells connections that the program is shutting down, but those that were `told`. Returns
+    /// which there are.
+    pub(crate) fn drain(
+        &self,
+        side: Option<Side>,
+        told: &BTreeSet<ConnectionId>,
+    ) -> Vec<ConnectionId> {
         let ids = self.connections.borrow().ids(side);
-        for id in ids {
-            self.with_channel(id, Channel::drain);
+        for id in ids.iter().filter(|id| !told.contains(id)) {
+            self.with_channel(*id, Channel::drain);
         }
+        ids
     }
 
-    fn give_up_attempts(&self) {
+    pub(crate) fn give_up_attempts(&self) {
         let attempts = self.attempts.take();
         let lookups = self.lookups.take();
         for attempt in attempts.into_values().chain(lookups.into_values()) {

@@ -299,6 +299,8 @@ impl Handle {
 
     /// Runs `trigger` in a phase of the shutdown. The phase lasts until the Deferred that it
     /// returns, if it returns one, has fired. A failure is logged, and does not stop the shutdown.
+    /// A trigger may add others to its phase; one that is added when all of its phase have fired is
+    /// not run.
     ///
     /// ```
     /// use ropewalk_reactor::{Phase, Reactor};

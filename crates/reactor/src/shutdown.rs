@@ -1,6 +1,7 @@
 //! The end of a run, in three phases.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::mem;
 use std::rc::Rc;
 use std::time::Duration;
@@ -21,7 +22,9 @@ pub enum Phase {
     Before,
     /// The connections that this side made are told to drain. The phase lasts until they are gone,
     /// and the last job of the reactor's own [pool](crate::Handle::thread_pool) is done; it takes no
-    /// more from when the connections are gone.
+    /// more from when the connections are gone. When the triggers have fired, no connection can be
+    /// made any more, so that who connects again and again does not keep the phase; those that were
+    /// made meanwhile are told to drain too.
     During,
     /// Nothing is left to talk to.
     After,
@@ -34,6 +37,8 @@ pub(crate) struct Shutdown {
     triggers: RefCell<[Vec<Trigger>; 3]>,
     deadline: Cell<Duration>,
     pub(crate) begun: Cell<bool>,
+    /// No connection is made any more.
+    pub(crate) connects_no_more: Cell<bool>,
     /// It took longer than it may.
     pub(crate) overdue: Cell<bool>,
     /// Who waits for connections to be gone, and for which.
@@ -46,6 +51,7 @@ impl Shutdown {
             triggers: RefCell::default(),
             deadline: Cell::new(Duration::from_secs(30)),
             begun: Cell::new(false),
+            connects_no_more: Cell::new(false),
             overdue: Cell::new(false),
             waiting: RefCell::default(),
         }
@@ -68,6 +74,7 @@ impl Shutdown {
         let triggers = self.triggers.take();
         let waiting = self.waiting.borrow_mut().take();
         self.begun.set(false);
+        self.connects_no_more.set(false);
         self.overdue.set(false);
         if let Some((_, resolver)) = waiting {
             // Whoever waits is being dropped. Not to fire it would be reported as a mistake.
@@ -87,15 +94,21 @@ impl Shutdown {
         }
     }
 
+    /// Runs those of a phase, with those that they add to it.
     async fn run_triggers(&self, phase: Phase) {
-        let triggers = mem::take(&mut self.triggers.borrow_mut()[phase as usize]);
-        let mut started = Vec::new();
-        for trigger in triggers {
-            started.extend(guard("a shutdown trigger", trigger));
-        }
-        for deferred in started {
-            if let Err(failure) = deferred.await {
-                tracing::error!(?phase, %failure, "a shutdown trigger failed");
+        loop {
+            let triggers = mem::take(&mut self.triggers.borrow_mut()[phase as usize]);
+            if triggers.is_empty() {
+                return;
+            }
+            let mut started = Vec::new();
+            for trigger in triggers {
+                started.extend(guard("a shutdown trigger", trigger));
+            }
+            for deferred in started {
+                if let Err(failure) = deferred.await {
+                    tracing::error!(?phase, %failure, "a shutdown trigger failed");
+                }
             }
         }
     }
@@ -115,11 +128,15 @@ impl Shutdown {
 pub(crate) async fn shut_down(event_loop: Rc<EventLoop>) {
     let shutdown = &event_loop.shutdown;
     event_loop.close_ports();
-    event_loop.drain(Some(Side::Accepted));
+    event_loop.drain(Some(Side::Accepted), &BTreeSet::new());
     shutdown.run_triggers(Phase::Before).await;
     shutdown.drained(&event_loop, Some(Side::Accepted)).await;
-    event_loop.drain(None);
+    event_loop.give_up_attempts();
+    let told = event_loop.drain(None, &BTreeSet::new());
     shutdown.run_triggers(Phase::During).await;
+    shutdown.connects_no_more.set(true);
+    event_loop.give_up_attempts();
+    event_loop.drain(None, &told.into_iter().collect());
     shutdown.drained(&event_loop, None).await;
     event_loop.jobs.drain(&event_loop).await;
     shutdown.run_triggers(Phase::After).await;

@@ -5,6 +5,7 @@
 //! end when all before it is sent, and an end that breaks breaks the other.
 
 use std::cell::{Cell, RefCell};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -95,6 +96,12 @@ impl Forward {
         self.limits = limits;
         self
     }
+
+    /// Whether a connection has come back here a short while ago.
+    fn rests(&self, now: Instant) -> bool {
+        let came_back = self.came_back.get();
+        came_back.is_some_and(|then| now < then + LOOP_REST)
+    }
 }
 
 impl Factory for Forward {
@@ -164,8 +171,7 @@ impl End {
     }
 
     fn connect(&mut self, transport: &mut Transport) {
-        let came_back = self.link.forward.came_back.get();
-        if came_back.is_some_and(|then| transport.now() < then + LOOP_REST) {
+        if self.link.forward.rests(transport.now()) {
             return transport.lose_connection();
         }
         // What the peer sends meanwhile waits in the network.
@@ -190,10 +196,13 @@ impl End {
 
     fn join(&self, transport: &mut Transport) {
         let accepted = self.other();
-        if accepted.act(|accepted| *accepted.host() == transport.peer()) == Some(true) {
+        let comes_back = |accepted: &mut Transport| is_same(accepted.host(), &transport.peer());
+        if accepted.act(comes_back) == Some(true) {
             // Each connection would make another one, until no descriptor is left.
             let to = &self.link.forward.to;
-            tracing::warn!(%to, "a connection was not forwarded: it would come back here");
+            if !self.link.forward.rests(transport.now()) {
+                tracing::warn!(%to, "a connection was not forwarded: it would come back here");
+            }
             self.link.forward.came_back.set(Some(transport.now()));
             accepted.lose_connection();
             return transport.lose_connection();
@@ -277,4 +286,18 @@ impl Protocol for End {
             other.abort_connection();
         }
     }
+}
+
+/// Whether these name one place: an IPv4 address has a name in IPv6 too, and whoever connects to
+/// the unspecified address gets to this machine.
+fn is_same(host: &Address, peer: &Address) -> bool {
+    let (Some(host_at), Some(peer_at)) = (host.socket_addr(), peer.socket_addr()) else {
+        return host == peer;
+    };
+    let peer_ip = match peer_at.ip().to_canonical() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    (host_at.ip().to_canonical(), host_at.port()) == (peer_ip, peer_at.port())
 }

@@ -161,14 +161,17 @@ fn a_forwarder_to_itself_gives_up_and_lives() {
     // The port is not known before it listens, so the way back is a name in the file system.
     let folder = tempfile::tempdir().unwrap();
     let itself = format!("unix:{}", inside(&folder, "itself"));
-    let running = Running::start(
-        command(["forward", "--listen", &itself, "--to", &itself]),
-        1,
-    );
+    let log = inside(&folder, "log");
+    let mut forward = command(["forward", "--listen", &itself, "--to", &itself]);
+    forward.stderr(File::create(&log).unwrap());
+    let running = Running::start(forward, 1);
     let path = itself.strip_prefix("unix:").unwrap();
     let mut client = UnixStream::connect(path).unwrap();
     assert_eq!(client.read(&mut [0]).unwrap(), 0);
     running.stop();
+    // Those that were made before it was known say nothing of their own.
+    let log = std::fs::read_to_string(log).unwrap();
+    assert_eq!(log.matches("it would come back here").count(), 1, "{log}");
 }
 
 #[test]

@@ -81,10 +81,11 @@ impl Throttle {
 /// Over any time, no more is sent than the burst and what the rate gives. Those who wait for one
 /// rate are served in turn, so that each gets the same. What is read is counted when it has come,
 /// up to 64 KiB at once: the connection is then not read until that is paid for, and the peer is
-/// held back by its network. So reading exceeds its burst by one read of each connection, and
-/// keeps its rate over time; below some 2 KB a second, a peer may take the pauses for a stall, and
-/// the end of a peer is noticed only when all before it is paid for. While a throttle lets nothing
-/// go, [`write_stall`](crate::ConnectionLimits::write_stall) of this end does not run.
+/// held back by its network; a new one is first read when what others have read is paid for. So
+/// reading exceeds its burst by one read of each connection, and keeps its rate over time; below
+/// some 2 KB a second, a peer may take the pauses for a stall, and the end of a peer is noticed only
+/// when all before it is paid for. While a throttle lets nothing go,
+/// [`write_stall`](crate::ConnectionLimits::write_stall) of this end does not run.
 ///
 /// Bytes are counted on the wire, below all layers. Files are still sent by the kernel.
 ///
@@ -258,6 +259,13 @@ enum WriteAfter {
 }
 
 impl Shaped {
+    /// Counts what was read. Nothing more is until that is paid for, and what others owe.
+    fn count_read(&mut self, count: u64, now: Instant) {
+        let owed = self.reads.iter().map(|bucket| bucket.take(count, now));
+        let longest = owed.max().filter(|owed| !owed.is_zero());
+        self.read_after = longest.and_then(|owed| now.checked_add(owed));
+    }
+
     /// Gives all tickets back; `used` bytes have gone.
     fn settle(&mut self, used: u64, now: Instant) {
         self.write_after = WriteAfter::Nothing;
@@ -273,10 +281,13 @@ impl Shaped {
 }
 
 impl Policy for Shaped {
+    fn connected(&mut self, now: Instant) {
+        // Or whoever connects anew for each read would be held to no rate.
+        self.count_read(0, now);
+    }
+
     fn received(&mut self, count: u64, now: Instant) {
-        let owed = self.reads.iter().map(|bucket| bucket.take(count, now));
-        let longest = owed.max().filter(|owed| !owed.is_zero());
-        self.read_after = longest.and_then(|owed| now.checked_add(owed));
+        self.count_read(count, now);
     }
 
     fn sent(&mut self, count: u64, now: Instant) {

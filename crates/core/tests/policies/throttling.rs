@@ -264,6 +264,25 @@ fn a_peer_that_comes_again_finds_its_bucket_as_it_left_it() {
 }
 
 #[test]
+fn a_peer_that_comes_again_is_read_when_what_was_read_of_it_is_paid_for() {
+    let reactor = MemoryReactor::new();
+    let server = Rc::new(Seen::default());
+    let seen = Rc::clone(&server);
+    let sink = move |_: &Address| Sink(Rc::clone(&seen));
+    let throttle = Throttle::new().per_peer(Rate::per_second(10_000));
+    serve(&reactor, ThrottlingFactory::new(sink).reads(throttle));
+    for _ in 0..10 {
+        connect(&reactor, flood).abort_connection();
+        reactor.run();
+    }
+    let first = server.count.get();
+    assert!(first <= 65_536, "{first}");
+    let _client = connect(&reactor, flood);
+    reactor.advance(10 * SECOND);
+    assert!(server.count.get() > first, "it is read in the end");
+}
+
+#[test]
 fn what_is_not_throttled_costs_no_policy() {
     let peer = Address::Unix(None);
     assert!(

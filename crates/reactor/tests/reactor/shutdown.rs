@@ -7,9 +7,9 @@ use std::rc::Rc;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use ropewalk_core::endpoint::TcpConnect;
+use ropewalk_core::endpoint::{ClientEndpoint, TcpConnect};
 use ropewalk_core::{Connection, Deferred, Failure};
-use ropewalk_reactor::{Phase, Reactor, RunError};
+use ropewalk_reactor::{Handle, Phase, Reactor, RunError};
 
 use crate::support::{Log, On, factory, once, serve};
 
@@ -42,6 +42,21 @@ fn the_phases_come_in_order_and_each_waits_for_its_deferreds() {
         .iter()
         .flat_map(|name| ["1", "2", "1 done", "2 done"].map(|what| format!("{name} {what}")));
     assert_eq!(*log.borrow(), expected.collect::<Vec<_>>());
+}
+
+#[test]
+fn a_trigger_of_a_phase_that_has_begun_is_run_in_it() {
+    for phase in [Phase::Before, Phase::During, Phase::After] {
+        let reactor = Reactor::new().unwrap();
+        let reached = Rc::new(Cell::new(false));
+        let (late, handle) = (Rc::clone(&reached), reactor.handle());
+        reactor.add_system_event_trigger(phase, move || {
+            handle.add_system_event_trigger(phase, move || late.set(true));
+        });
+        reactor.stop();
+        reactor.run().unwrap();
+        assert!(reached.get(), "{phase:?}");
+    }
 }
 
 #[test]
@@ -160,6 +175,52 @@ fn who_connected_is_drained_after_those_that_were_accepted() {
         "client lost",
     ];
     assert_eq!(*log.borrow(), expected);
+}
+
+/// Connects again whenever its connection has ended.
+fn persistent(handle: &Handle, endpoint: &ClientEndpoint, outcomes: &Log) {
+    let (again, same, told) = (handle.clone(), endpoint.clone(), Rc::clone(outcomes));
+    let lost = move |_| persistent(&again, &same, &told);
+    let connecting = handle.connect(endpoint, once(On::nothing().lost(lost)));
+    let outcomes = Rc::clone(outcomes);
+    drop(connecting.add_both::<(), _>(move |outcome| {
+        outcomes.borrow_mut().push(match outcome {
+            Ok(_) => "up".to_owned(),
+            Err(failure) => failure.to_string(),
+        });
+    }));
+}
+
+#[test]
+fn whoever_connects_again_and_again_does_not_keep_the_shutdown() {
+    let reactor = Reactor::new().unwrap();
+    let backend = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = backend.local_addr().unwrap();
+    let endpoint: ClientEndpoint = TcpConnect::new(address.ip(), address.port()).into();
+    let outcomes = Log::default();
+    let handle = reactor.handle();
+    persistent(&handle, &endpoint, &outcomes);
+    // What a trigger says goodbye to is there while it does, and left behind by it is no obstacle.
+    let (last, goodbye) = (handle.clone(), endpoint);
+    let reached = Rc::new(Cell::new(false));
+    let is_up = Rc::clone(&reached);
+    reactor.add_system_event_trigger(Phase::During, move || {
+        let made = last.connect(&goodbye, once(On::nothing()));
+        made.add_callback(move |_: Connection| is_up.set(true))
+    });
+    let up = Rc::clone(&outcomes);
+    crate::support::when(&handle, move || !up.borrow().is_empty(), {
+        let handle = handle.clone();
+        move || handle.stop()
+    });
+    reactor.run().unwrap();
+    assert!(reached.get());
+    let outcomes = outcomes.borrow();
+    assert_eq!(outcomes.first().unwrap(), "up");
+    assert_eq!(
+        outcomes.last().unwrap(),
+        "cannot connect: the reactor has ended"
+    );
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use ropewalk_core::testing::MemoryReactor;
+use ropewalk_core::testing::{MemoryReactor, StringTransport};
 use ropewalk_core::{Address, Connection, Factory, Protocol};
 use ropewalk_wire::{Chargen, Daytime, Discard, Echo, Qotd, Time};
 
@@ -94,6 +94,14 @@ fn chargen_makes_no_more_than_is_taken() {
     reactor.advance(Duration::from_secs(1));
     assert_eq!(reactor.connections(), 0);
     drop(made);
+}
+
+#[test]
+fn chargen_makes_nothing_for_a_writing_side_that_is_closed() {
+    let mut transport = StringTransport::new();
+    transport.lose_write_connection();
+    Chargen.connection_made(&mut transport);
+    assert_eq!(transport.value(), b"");
 }
 
 #[test]
