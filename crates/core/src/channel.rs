@@ -197,10 +197,9 @@ impl Channel {
         self.hold();
         if !self.is_made() {
             self.shared().set(CLOSING);
-        } else if !self.shared().is(CLOSING) {
-            self.call(Doing::Drain, |protocol, transport| {
-                protocol.drain(transport);
-            });
+        } else {
+            self.shared().set_draining();
+            self.tell_drain();
         }
     }
 
@@ -506,6 +505,14 @@ impl Channel {
         }
     }
 
+    fn tell_drain(&mut self) {
+        if !self.shared().is(CLOSING) {
+            self.call(Doing::Drain, |protocol, transport| {
+                protocol.drain(transport);
+            });
+        }
+    }
+
     /// Whether what has come must wait: the protocol wants nothing (a driver may report what was
     /// under way when it was told), or has just asked for another protocol or layer to have it.
     fn must_hold(&self) -> bool {
@@ -571,6 +578,9 @@ impl Channel {
         self.call(Doing::ConnectionMade, |protocol, transport| {
             protocol.connection_made(transport);
         });
+        if self.shared().is_draining() {
+            self.tell_drain();
+        }
         if let Some(panicked) = guard(&self.transport, "dropping an exchanged protocol", || {
             drop(old);
         }) {

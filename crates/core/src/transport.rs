@@ -292,8 +292,9 @@ impl Transport {
     /// Puts `protocol` in the place of the one that runs, when the running callback has
     /// returned. The new one gets `connection_made`, then `unread` (which may be empty) as data,
     /// then `read_closed` if the peer has sent its last. It starts as on a new connection: its
-    /// reading is not paused, and no timeout is set. The old one is dropped; it gets no
-    /// `connection_lost`.
+    /// reading is not paused, and no timeout is set. If the old one was told to
+    /// [`drain`](Protocol::drain), so is the new one, right after `connection_made`. The old one is
+    /// dropped; it gets no `connection_lost`.
     pub fn exchange_protocol(&mut self, protocol: Box<dyn Protocol>, unread: &[u8]) {
         self.shared
             .request(Request::Exchange(protocol, unread.to_vec()));
@@ -602,6 +603,8 @@ struct Rare {
     held: Held,
     /// Why the connection ends.
     end: Option<Failure>,
+    /// A protocol of it was told to drain.
+    draining: bool,
 }
 
 /// What has come for the protocol while it wanted nothing.
@@ -895,6 +898,16 @@ impl Shared {
         })
     }
 
+    /// The protocol is told to drain, and so is each that takes its place.
+    pub(crate) fn set_draining(&self) {
+        self.with_rare(|rare| rare.draining = true);
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.rare_if_any(|rare| rare.draining.then_some(()))
+            .is_some()
+    }
+
     pub(crate) fn has_requests(&self) -> bool {
         self.rare_if_any(|rare| (!rare.requests.is_empty()).then_some(()))
             .is_some()
@@ -979,6 +992,7 @@ impl Rare {
             && self.end.is_none()
             && self.held.data.is_empty()
             && !self.held.read_closed
+            && !self.draining
     }
 }
 

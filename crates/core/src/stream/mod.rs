@@ -38,7 +38,6 @@ use state::State;
 pub use writer::StreamWriter;
 
 use crate::endpoint::ClientEndpoint;
-use crate::transport::Request;
 use crate::{Address, Connection, Deferred, Factory, Failure, Protocol, ReactorNet, Transport};
 
 /// A connection that is read and written by `async` code, on the loop's thread.
@@ -238,16 +237,8 @@ impl ConnectionStream {
         let connection = self.connection();
         // So that the drop of this stream closes nothing.
         self.reader.state.disconnect();
-        let draining = self.is_draining();
         let exchange = |transport: &mut Transport| {
             transport.exchange_protocol(protocol, &unread);
-            if draining {
-                // Only this stream was told, and the shutdown waits for the new one.
-                let drain = |protocol: &mut dyn Protocol, transport: &mut Transport| {
-                    protocol.drain(transport);
-                };
-                transport.shared.request(Request::Call(Box::new(drain)));
-            }
         };
         connection.act(exchange).is_some()
     }

@@ -1,12 +1,12 @@
 //! The program shuts down while streams are open.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use ropewalk_core::testing::Pair;
 use ropewalk_core::{ConnectionStream, Protocol, Transport};
 
-use crate::rig::{failure, start, stream};
+use crate::rig::{Peer, failure, start, stream};
 
 /// Tells the stream's end alone.
 fn drain(pair: &Pair) {
@@ -90,6 +90,35 @@ fn whoever_waits_for_it_hears_of_the_shutdown_and_of_the_end() {
     pair.client().abort_connection();
     pair.run();
     assert!(!waiting.get());
+}
+
+/// Goes on when the program shuts down, and becomes a stream with what comes next.
+struct GoesOn(Rc<RefCell<Option<ConnectionStream>>>);
+
+impl Protocol for GoesOn {
+    fn data_received(&mut self, transport: &mut Transport, data: &[u8]) {
+        self.0.replace(Some(transport.exchange_for_stream(data)));
+    }
+
+    fn drain(&mut self, _: &mut Transport) {}
+}
+
+#[test]
+fn a_stream_that_is_made_in_a_shutdown_is_told_of_it() {
+    let made = Rc::new(RefCell::new(None));
+    let pair = Pair::new(Peer::default(), GoesOn(Rc::clone(&made)));
+    drain(&pair);
+    pair.client().write(b"abc");
+    pair.run();
+    let mut stream = made.take().unwrap();
+    assert!(stream.is_draining());
+    let reading = start(pair.reactor(), async move {
+        let mut buffer = [0; 3];
+        stream.read_exact(&mut buffer).await.unwrap();
+        stream.read(&mut buffer).await.unwrap_err();
+        buffer
+    });
+    assert_eq!(&reading.get(), b"abc");
 }
 
 #[test]
