@@ -190,7 +190,10 @@ impl End {
 
     fn join(&self, transport: &mut Transport) {
         let accepted = self.other();
-        if accepted.act(|accepted| *accepted.host() == transport.peer()) == Some(true) {
+        let peer = transport.peer();
+        // Sockets without a name are all alike.
+        let is_named = peer != Address::Unix(None);
+        if is_named && accepted.act(|accepted| *accepted.host() == peer) == Some(true) {
             // Each connection would make another one, until no descriptor is left.
             let to = &self.link.forward.to;
             tracing::warn!(%to, "a connection was not forwarded: it would come back here");
