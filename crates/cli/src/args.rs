@@ -12,6 +12,31 @@ use clap_complete::Shell;
 use ropewalk_core::endpoint::{ClientEndpoint, EndpointError, ServerEndpoint, parse_duration};
 use ropewalk_service::logging::{self, FilterError};
 
+/// The kinds of endpoints to listen on, for the help of all commands that do.
+macro_rules! listening {
+    () => {
+        "  tcp:PORT[:interface=ADDRESS][:backlog=N]…    port 0 is any free one; IPv6 in brackets
+  tcp6:PORT…                                   the same without IPv4
+  unix:PATH[:mode=OCTAL]                       `\\:` is a colon that belongs to the path
+  fd:NUMBER                                    a listening socket that was inherited
+  systemd:index=N or systemd:name=NAME         a socket of this service's .socket units
+  proxy:[trusted=NETWORKS:]ENDPOINT            each connection begins with a PROXY header
+  limit:connections=N:[per_peer=N:]ENDPOINT    so many connections at a time
+  throttle:read=RATE:[write=RATE:]ENDPOINT     bytes a second of each connection: `64k`"
+    };
+}
+
+/// The kinds of endpoints to connect to.
+macro_rules! connecting {
+    () => {
+        "  tcp:HOST:PORT[:timeout=30s][:bind=ADDRESS]…  IPv6 in brackets
+  unix:PATH[:timeout=30s]
+  fd:NUMBER                                    a connected socket that was inherited
+  socks5:HOST:PORT:[user=…:password=…:]TARGET  through a SOCKS5 proxy to another endpoint
+  connect:HOST:PORT:[user=…:password=…:]TARGET through an HTTP proxy"
+    };
+}
+
 /// More than any machine has cores; beyond it a number is a slip.
 const MOST_WORKERS: usize = 1024;
 
@@ -112,7 +137,7 @@ Examples:
 /// dot are hidden, and nothing outside the folder can be reached. SIGTERM or Ctrl-C stops
 /// accepting and finishes what is in flight; a second one ends at once.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
+#[command(after_help = concat!("\
 Examples:
   ropewalk web --path public
       on http://127.0.0.1:8080/, for this machine alone
@@ -121,9 +146,7 @@ Examples:
   ropewalk web --path public --listen unix:/run/site.sock:mode=660
       behind another server, on a socket in the file system
 
-Endpoints:
-  tcp:PORT[:interface=ADDRESS][:backlog=N]…    port 0 is any free one; IPv6 in brackets
-  unix:PATH[:mode=OCTAL]                       `\\:` is a colon that belongs to the path")]
+Endpoints:\n", listening!()))]
 pub(crate) struct WebArgs {
     /// The folder to serve
     #[arg(long, value_name = "DIR")]
@@ -167,16 +190,14 @@ pub(crate) struct WebArgs {
 /// listen where only those come who should. SIGTERM or Ctrl-C stops accepting, sends what is
 /// unsent and closes; a second one ends at once.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
+#[command(after_help = concat!("\
 Examples:
   ropewalk wire --protocol echo --listen tcp:7:interface=127.0.0.1
       for this machine alone, on the port that RFC 862 gives it
   ropewalk wire --protocol chargen --listen tcp:0:interface=127.0.0.1 --workers auto
       on any free port, with one event loop per core
 
-Endpoints:
-  tcp:PORT[:interface=ADDRESS][:backlog=N]…    port 0 is any free one; IPv6 in brackets
-  unix:PATH[:mode=OCTAL]                       `\\:` is a colon that belongs to the path")]
+Endpoints:\n", listening!()))]
 pub(crate) struct WireArgs {
     /// What to serve
     #[arg(long, value_name = "PROTOCOL")]
@@ -215,19 +236,14 @@ pub(crate) enum WireProtocol {
 /// on to its end, for up to 30 s, and what has been quiet for a second is closed. A second signal ends
 /// at once.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
+#[command(after_help = concat!("\
 Examples:
   ropewalk forward --listen tcp:8080 --to tcp:192.0.2.1:80
       from everybody on port 8080 to another machine
   ropewalk forward --listen unix:/run/database.sock:mode=660 --to tcp:example.com:5432:timeout=5s
       a socket in the file system, for a server that is given five seconds to answer
 
-Endpoints to listen on:
-  tcp:PORT[:interface=ADDRESS][:backlog=N]…    port 0 is any free one; IPv6 in brackets
-  unix:PATH[:mode=OCTAL]                       `\\:` is a colon that belongs to the path
-Endpoints to connect to:
-  tcp:HOST:PORT[:timeout=30s][:bind=ADDRESS]…  IPv6 in brackets
-  unix:PATH[:timeout=30s]")]
+Endpoints to listen on:\n", listening!(), "\nEndpoints to connect to:\n", connecting!()))]
 pub(crate) struct ForwardArgs {
     /// Where to listen; may be given more than once
     #[arg(long, value_name = "ENDPOINT", required = true, value_parser = parse_endpoint)]

@@ -6,6 +6,7 @@
 mod activity;
 mod address;
 mod channel;
+mod client_service;
 mod context;
 mod deferred;
 pub mod endpoint;
@@ -33,6 +34,7 @@ mod transport;
 pub use activity::{Activity, Doing, Mark, Served};
 pub use address::Address;
 pub use channel::{Channel, SendStatus, Step};
+pub use client_service::{ClientService, ClientServiceBuilder, ClientState, StateSubscription};
 pub use context::{ConnectionId, LoopContext};
 pub use deferred::{
     Abandoned, Cancelled, Deferred, DeferredEvent, DeferredList, DeferredLock, DeferredQueue,

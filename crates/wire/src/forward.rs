@@ -292,7 +292,8 @@ impl Protocol for End {
 /// the unspecified address gets to this machine.
 fn is_same(host: &Address, peer: &Address) -> bool {
     let (Some(host_at), Some(peer_at)) = (host.socket_addr(), peer.socket_addr()) else {
-        return host == peer;
+        // Sockets without a name are all alike.
+        return host == peer && *peer != Address::Unix(None);
     };
     let peer_ip = match peer_at.ip().to_canonical() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),

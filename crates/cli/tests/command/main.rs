@@ -2,7 +2,9 @@
 
 mod foreign;
 mod forward;
+mod inherited;
 mod logs;
+mod proxies;
 mod running;
 mod serving;
 mod stopping;

@@ -71,11 +71,13 @@ impl Running {
 
     /// Runs `command`, and waits for as many listeners.
     pub(crate) fn start(mut command: Command, listeners: usize) -> Self {
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        command.stdin(Stdio::null());
+        Self::start_with_stdin(command, listeners)
+    }
+
+    /// As [`start`](Self::start), with the standard input that `command` has.
+    pub(crate) fn start_with_stdin(mut command: Command, listeners: usize) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let mut running = Self {
             child,

@@ -14,13 +14,21 @@
 //! | `tcp:8080:interface=127.0.0.1` | on port 8080 of one interface |
 //! | `tcp:0:interface=[::1]` | on a free port, which the system chooses |
 //! | `unix:/run/app.sock:mode=660` | on a socket in the file system |
-//! | `systemd:index=0`, `systemd:name=web` | on a socket that systemd has opened for this process |
+//! | `tcp6:8080` | on port 8080 of all interfaces, IPv6 alone |
+//! | `fd:3` | on a socket that this process has inherited ([`Descriptor`]) |
+//! | `systemd:index=0`, `systemd:name=web` | on a socket that systemd has opened for this process ([`SystemdListen`]) |
+//! | `proxy:tcp:80` | as the endpoint within, behind a load balancer that sends PROXY headers ([`ProxyListen`]) |
+//! | `limit:connections=100:per_peer=5:tcp:80` | as the endpoint within, with so many connections ([`LimitListen`]) |
+//! | `throttle:write=1m:tcp:80` | as the endpoint within, with so many bytes a second ([`ThrottleListen`]) |
 //!
 //! | a client endpoint | connects |
 //! |---|---|
 //! | `tcp:example.com:80` | to a host by its name |
 //! | `tcp:[2001:db8::1]:80:timeout=5s` | to an IPv6 address, within 5 seconds |
 //! | `unix:/run/app.sock` | to a socket in the file system |
+//! | `fd:3` | with a connected socket that this process has inherited |
+//! | `socks5:proxy.example.com:1080:tcp:example.com:80` | through a SOCKS5 proxy ([`Socks5Via`]) |
+//! | `connect:proxy.example.com:3128:tcp:example.com:80` | through an HTTP proxy ([`HttpConnectVia`]) |
 //!
 //! # Grammar
 //! - Colons part the text into fields. The first field is the kind.
@@ -29,6 +37,12 @@
 //! - A backslash takes the next character as it is: `\:`, `\=`, `\\`.
 //! - Where an argument or a value begins with `[`, colons and equals signs up to the next `]`
 //!   are part of it, so that IPv6 addresses need no backslashes.
+//!
+//! # Endpoints on endpoints
+//! Some kinds stand on another endpoint, which follows their own arguments and options. The text
+//! reads from the wire upwards: in `proxy:trusted=10.0.0.0/8:limit:connections=100:tcp:80`, the
+//! header is read first, and the limit counts those whom it names. [`register_server_kind`] and
+//! [`register_client_kind`] add kinds.
 //!
 //! # Values
 //! - Switches are `yes` or `no`.

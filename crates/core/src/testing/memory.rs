@@ -140,6 +140,12 @@ impl MemoryReactor {
         Self { inner }
     }
 
+    /// The reactor, for those who keep what it lends.
+    #[must_use]
+    pub fn handle(&self) -> Rc<dyn ReactorCore> {
+        Rc::clone(&self.inner) as Rc<dyn ReactorCore>
+    }
+
     /// Lets at most `bytes` be received at once, so that a test can try every split.
     pub fn set_split(&self, bytes: usize) {
         self.inner.split.set(bytes.max(1));

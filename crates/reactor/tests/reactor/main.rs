@@ -8,6 +8,7 @@ mod calls;
 mod connect;
 mod connections;
 mod files;
+mod kinds;
 mod lifecycle;
 mod listen;
 mod panics;
