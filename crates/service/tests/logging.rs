@@ -219,7 +219,11 @@ fn a_failure_that_nobody_handled_is_logged_once_with_where_it_was_made() {
     drop(log);
     // A backtrace follows, where the environment asks for one.
     let text = fs::read_to_string(&path).unwrap();
-    assert_eq!(text.matches("ERROR ropewalk::unhandled").count(), 1, "{text}");
+    assert_eq!(
+        text.matches("ERROR ropewalk::unhandled").count(),
+        1,
+        "{text}"
+    );
     assert!(text.contains("failure=no rope left"), "{text}");
     let place = format!("failed_at={}:{line}:", file!());
     assert!(text.contains(&place), "no {place} in {text}");
