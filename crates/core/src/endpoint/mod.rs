@@ -14,6 +14,8 @@
 //! | `tcp:8080:interface=127.0.0.1` | on port 8080 of one interface |
 //! | `tcp:0:interface=[::1]` | on a free port, which the system chooses |
 //! | `unix:/run/app.sock:mode=660` | on a socket in the file system |
+//! | `tls:443:certificate=site.pem:key=site.key` | on port 443, for TLS; the options of `tcp` too |
+//! | `tls:443:directory=/etc/tls` | with a certificate for each name, from `*.pem` there |
 //! | `systemd:index=0`, `systemd:name=web` | on a socket that systemd has opened for this process |
 //!
 //! | a client endpoint | connects |
@@ -21,6 +23,8 @@
 //! | `tcp:example.com:80` | to a host by its name |
 //! | `tcp:[2001:db8::1]:80:timeout=5s` | to an IPv6 address, within 5 seconds |
 //! | `unix:/run/app.sock` | to a socket in the file system |
+//! | `tls:example.com:443` | to a host that the platform trusts, over TLS |
+//! | `tls:192.0.2.1:443:roots=own.pem:name=example.com` | to one that `own.pem` says is `example.com` |
 //!
 //! # Grammar
 //! - Colons part the text into fields. The first field is the kind.
@@ -60,6 +64,7 @@ mod registry;
 mod server;
 mod socket;
 mod systemd;
+mod tls;
 mod value;
 mod wrappers;
 
@@ -75,5 +80,6 @@ pub use registry::{
 pub use server::{DEFAULT_BACKLOG, ServerEndpoint, TcpListen, UnixListen};
 pub use socket::SocketOptions;
 pub use systemd::SystemdListen;
+pub use tls::{TlsCertificates, TlsConnect, TlsListen};
 pub use value::parse_duration;
 pub use wrappers::{HttpConnectVia, LimitListen, ProxyListen, Socks5Via, ThrottleListen};
