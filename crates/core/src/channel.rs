@@ -28,7 +28,7 @@ use crate::layer::{Layer, Risen, Stack};
 use crate::output::OutputQueue;
 use crate::policy::{Policies, Policy};
 use crate::transport::{
-    BLOCKED, CLOSING, CONNECTED, ENDED, FINISHED, FLUSH_AWAITED, HELD, HOLDING, HandTo, MADE,
+    BLOCKED, CLOSING, CONNECTED, ENDED, End, FINISHED, FLUSH_AWAITED, HELD, HOLDING, HandTo, MADE,
     READ_CLOSED, READ_PAUSED, RESET, Request, Shared, TOUCHED, WRITE_CLOSED, WRITE_CLOSING,
     WRITE_PAUSED,
 };
@@ -42,6 +42,7 @@ use crate::{
 const CALLS_IN_A_ROW: u32 = 64;
 
 const DRAINED: &str = "a callback of Connection::drained";
+const READY: &str = "a callback of Connection::layers_ready";
 
 /// What the loop is to do next with a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -277,7 +278,7 @@ impl Channel {
                 }
                 false => CALLS_IN_A_ROW,
             };
-            if served < most && self.tell_drained(unsent) {
+            if served < most && (self.tell_ready() || self.tell_drained(unsent)) {
                 served += 1;
                 continue;
             }
@@ -325,8 +326,9 @@ impl Channel {
         if sent > 0 {
             shared.progress.set(shared.context.now_nanos());
         }
-        if let Some(top) = top {
-            shared.put_output(top);
+        match top {
+            Some(top) => shared.put_output(top),
+            None => release_wire(&mut self.around),
         }
         match result {
             Ok(SendStatus::Ready) => {}
@@ -404,7 +406,13 @@ impl Channel {
             .then(|| transport.shared.span(&*protocol))
             .flatten();
         let _entered = span.as_deref().map(Span::enter);
-        let (reason, requests, drains) = transport.shared.take_end();
+        let End {
+            reason,
+            requests,
+            drains,
+            awaiting_layers,
+            facts,
+        } = transport.shared.take_end();
         if transport.shared.is(MADE) {
             let told = reason.clone();
             guard(&transport, "connection_lost", || {
@@ -415,10 +423,15 @@ impl Channel {
         }
         guard(&transport, "dropping a protocol", || drop(protocol));
         guard(&transport, "dropping layers and policies", || drop(around));
+        guard(&transport, "dropping what layers offered", || drop(facts));
         guard(&transport, "dropping calls", || drop(requests));
         for drain in drains {
             let told = reason.clone();
             guard(&transport, DRAINED, || drain.resolver.errback(told));
+        }
+        for resolver in awaiting_layers {
+            let told = reason.clone();
+            guard(&transport, READY, || resolver.errback(told));
         }
         reason
     }
@@ -463,7 +476,15 @@ impl Channel {
     /// What came out at the top of the layers, to the protocol.
     fn risen(&mut self, risen: Risen) {
         self.watch_handshake();
+        if let Some(stack) = layers_mut(&mut self.around) {
+            let shared = &self.transport.shared;
+            stack.take_facts().for_each(|fact| shared.add_fact(fact));
+        }
         self.start_protocol();
+        // Before the first data that has come through them.
+        for _ in 0..self.shared().awaiting_layers() {
+            self.tell_ready();
+        }
         self.give(&risen.data);
         if let Some(failure) = risen.failure {
             return self.shared().end(failure, false);
@@ -555,6 +576,9 @@ impl Channel {
         let held = self.shared().take_held();
         let closed = held.read_closed || self.shared().is(READ_CLOSED);
         if let Some(stack) = layers_mut(&mut self.around) {
+            if let Err(failure) = stack.tell_pushed(&held.data) {
+                return self.shared().end(failure, false);
+            }
             let risen = stack.rise_to_top(&held.data, closed, self.transport.now());
             self.risen(risen);
         }
@@ -734,6 +758,23 @@ impl Channel {
             return false;
         };
         let told = guard(&self.transport, DRAINED, || drain.resolver.callback(()));
+        if let Some(panicked) = told {
+            self.shared().end(panicked.into(), true);
+        }
+        true
+    }
+
+    /// Tells one who waited for the layers. Returns whether there was one.
+    #[inline]
+    fn tell_ready(&mut self) -> bool {
+        let ready = |around: &_| layers(around).is_none_or(Stack::is_ready);
+        if !self.is_made() || !ready(&self.around) {
+            return false;
+        }
+        let Some(resolver) = self.shared().next_awaiting_layers() else {
+            return false;
+        };
+        let told = guard(&self.transport, READY, || resolver.callback(()));
         if let Some(panicked) = told {
             self.shared().end(panicked.into(), true);
         }
@@ -986,6 +1027,15 @@ fn layers(around: &Option<Box<Around>>) -> Option<&Stack> {
 fn layers_mut(around: &mut Option<Box<Around>>) -> Option<&mut Stack> {
     let around = around.as_mut()?;
     (!around.stack.is_empty()).then_some(&mut around.stack)
+}
+
+/// An idle connection holds no buffer, that of its lowest layer neither.
+fn release_wire(around: &mut Option<Box<Around>>) {
+    if let Some(wire) = layers_mut(around).and_then(Stack::wire)
+        && wire.is_empty()
+    {
+        *wire = OutputQueue::default();
+    }
 }
 
 /// Whether anybody subscribes to what is traced: a look at one static.

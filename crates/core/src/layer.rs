@@ -4,8 +4,10 @@
 //! reads no clock. Layers stand in a stack; bytes from the wire go up through it, and what the
 //! protocol wrote in a callback goes down through it once, when the callback has returned.
 
+use std::any::Any;
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
 use std::time::Instant;
 
 use crate::output::OutputQueue;
@@ -44,6 +46,17 @@ const FULL: u64 = 64 * 1024;
 /// }
 /// ```
 pub trait Layer: 'static {
+    /// The layer is about to be put on a live connection, and `unread` has come before it that
+    /// no protocol was told: what a peer sent in plain text right behind its STARTTLS, say. Unless
+    /// told otherwise, it is what the layer receives first.
+    ///
+    /// # Errors
+    /// What ends the connection, where nothing may have come yet.
+    fn pushed(&mut self, unread: &[u8]) -> Result<(), Failure> {
+        let _ = unread;
+        Ok(())
+    }
+
     /// The layer is in its place, and what is below it is ready. What is above it starts when it
     /// says [`LayerIo::ready`], as it does at once unless told otherwise; a layer with a
     /// handshake says it later, and raises nothing before.
@@ -116,6 +129,7 @@ pub struct LayerIo<'a> {
     down: &'a mut OutputQueue,
     ready: &'a mut bool,
     read_closed: &'a mut bool,
+    facts: &'a mut Vec<Rc<dyn Any>>,
     now: Instant,
 }
 
@@ -139,6 +153,52 @@ impl LayerIo<'_> {
     /// What is above may start.
     pub fn ready(&mut self) {
         *self.ready = true;
+    }
+
+    /// Lets the protocol find out what the layer knows of the connection: the names in a
+    /// certificate, say. From the next callback on, `fact` is what
+    /// [`Transport::fact`](crate::Transport::fact) returns for its type, in the place of one of
+    /// that type that was there.
+    ///
+    /// ```
+    /// use ropewalk_core::testing::Pair;
+    /// use ropewalk_core::{Failure, Layer, LayerIo, OutputQueue, Protocol, Transport};
+    ///
+    /// struct Counted(u64);
+    /// struct Count(u64);
+    /// impl Layer for Count {
+    ///     fn received(&mut self, data: &[u8], io: &mut LayerIo<'_>) -> Result<(), Failure> {
+    ///         self.0 += data.len() as u64;
+    ///         io.offer(Counted(self.0));
+    ///         io.up().extend_from_slice(data);
+    ///         Ok(())
+    ///     }
+    ///     fn send(&mut self, output: &mut OutputQueue, io: &mut LayerIo<'_>) -> Result<(), Failure> {
+    ///         io.down().append(output);
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// #[derive(Default)]
+    /// struct Server(u64);
+    /// impl Protocol for Server {
+    ///     fn connection_made(&mut self, transport: &mut Transport) {
+    ///         transport.push_layer(Box::new(Count(0)));
+    ///     }
+    ///     fn data_received(&mut self, transport: &mut Transport, _: &[u8]) {
+    ///         self.0 = transport.fact::<Counted>().map_or(0, |counted| counted.0);
+    ///     }
+    /// }
+    /// # struct Client;
+    /// # impl Protocol for Client { fn data_received(&mut self, _: &mut Transport, _: &[u8]) {} }
+    ///
+    /// let pair = Pair::new(Client, Server::default());
+    /// pair.client().write(b"four");
+    /// pair.run();
+    /// assert_eq!(pair.with_server(|server: &mut Server| server.0), Some(4));
+    /// ```
+    pub fn offer(&mut self, fact: impl Any) {
+        self.facts.push(Rc::new(fact));
     }
 
     /// Nothing more will come up, after what is in [`up`](Self::up).
@@ -182,6 +242,8 @@ struct Slot {
     finished: bool,
     /// The layer returned an error. It is not called again.
     failed: bool,
+    /// What the layer has offered, and nobody has taken yet.
+    facts: Vec<Rc<dyn Any>>,
 }
 
 impl Stack {
@@ -196,7 +258,22 @@ impl Stack {
             read_closed: false,
             finished: false,
             failed: false,
+            facts: Vec::new(),
         });
+    }
+
+    /// Tells the topmost layer what came before it.
+    pub(crate) fn tell_pushed(&mut self, unread: &[u8]) -> Result<(), Failure> {
+        let Some(slot) = self.slots.last_mut() else {
+            return Ok(());
+        };
+        let layer = &mut *slot.layer;
+        let result = match catch_unwind(AssertUnwindSafe(|| layer.pushed(unread))) {
+            Ok(result) => result,
+            Err(payload) => Err(Panicked::new("Layer::pushed", &*payload).into()),
+        };
+        slot.failed |= result.is_err();
+        result
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -205,6 +282,12 @@ impl Stack {
 
     pub(crate) fn len(&self) -> usize {
         self.slots.len()
+    }
+
+    /// What layers have offered since the last call.
+    pub(crate) fn take_facts(&mut self) -> impl Iterator<Item = Rc<dyn Any>> {
+        let slots = self.slots.iter_mut();
+        slots.flat_map(|slot| std::mem::take(&mut slot.facts))
     }
 
     /// Whether the protocol may start.
@@ -425,6 +508,7 @@ impl Slot {
             down: &mut self.down,
             ready: &mut self.ready,
             read_closed: &mut self.read_closed,
+            facts: &mut self.facts,
             now,
         };
         let layer = &mut *self.layer;

@@ -3,6 +3,7 @@
 //! Both act on the state that stands here, and neither makes a system call: what they ask is
 //! done by the loop when the running callback has returned, in the same turn.
 
+use std::any::Any;
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fmt;
@@ -357,10 +358,22 @@ impl Transport {
     }
 
     /// Puts `layer` between the protocol and what is below it: what was written before goes past
-    /// it, what is written and received from now on goes through it.
+    /// it, what is written and received from now on goes through it. What has come already, and
+    /// was not told to the protocol, the layer may [refuse](Layer::pushed).
+    /// [`Connection::layers_ready`] tells when it is ready.
     pub fn push_layer(&mut self, layer: Box<dyn Layer>) {
         let before = self.shared.take_output();
         self.shared.request(Request::PushLayer(layer, before));
+    }
+
+    /// What the layers have [offered](crate::LayerIo::offer) of this type: about TLS, say.
+    #[must_use]
+    pub fn fact<T: Any>(&self) -> Option<Rc<T>> {
+        self.shared.rare_if_any(|rare| {
+            let facts = rare.facts.iter();
+            let mut found = facts.filter_map(|fact| Rc::clone(fact).downcast().ok());
+            found.next()
+        })
     }
 
     /// Whether the protocol may be told more of what has come: it did not pause nor close, and no
@@ -483,6 +496,49 @@ impl Connection {
         deferred
     }
 
+    /// Fires when the protocol has had its `connection_made` and all layers are ready, those too
+    /// that were pushed in this turn, and fails with the reason when the connection ends before.
+    ///
+    /// ```
+    /// # use ropewalk_core::{Deferred, Failure, Layer, LayerIo, OutputQueue, Protocol, Transport};
+    /// # use ropewalk_core::testing::Pair;
+    /// # struct Silent;
+    /// # impl Protocol for Silent { fn data_received(&mut self, _: &mut Transport, _: &[u8]) {} }
+    /// /// Is ready when it has heard anything.
+    /// struct Ear;
+    /// impl Layer for Ear {
+    ///     fn start(&mut self, _: &mut LayerIo<'_>) -> Result<(), Failure> {
+    ///         Ok(())
+    ///     }
+    ///     fn received(&mut self, _: &[u8], io: &mut LayerIo<'_>) -> Result<(), Failure> {
+    ///         io.ready();
+    ///         Ok(())
+    ///     }
+    ///     fn send(&mut self, output: &mut OutputQueue, io: &mut LayerIo<'_>) -> Result<(), Failure> {
+    ///         io.down().append(output);
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// let pair = Pair::new(Silent, Silent);
+    /// pair.server().act(|transport| transport.push_layer(Box::new(Ear)));
+    /// let ready: Deferred<()> = pair.server().layers_ready();
+    /// pair.run();
+    /// assert!(!ready.is_fired());
+    /// pair.client().write(b"hear, hear");
+    /// pair.run();
+    /// assert!(ready.is_fired());
+    /// ```
+    #[track_caller]
+    pub fn layers_ready(&self) -> Deferred<()> {
+        let (resolver, deferred) = Deferred::pair();
+        match self.shared.upgrade().filter(|shared| !shared.is(ENDED)) {
+            Some(shared) => shared.await_layers(resolver),
+            None => resolver.errback(ConnectionDone),
+        }
+        deferred
+    }
+
     /// Does at once what needs only the transport, from anywhere on the loop's thread: the
     /// protocol may be running. `None` if the connection has ended.
     pub fn act<R>(&self, action: impl FnOnce(&mut Transport) -> R) -> Option<R> {
@@ -520,7 +576,7 @@ impl Connection {
     pub fn with<P: Protocol>(&self, action: impl FnOnce(&mut P, &mut Transport) + 'static) -> bool {
         self.act(|transport| {
             let call = Request::Call(Box::new(move |protocol, transport| {
-                let protocol: &mut dyn std::any::Any = protocol;
+                let protocol: &mut dyn Any = protocol;
                 match protocol.downcast_mut::<P>() {
                     Some(protocol) => action(protocol, transport),
                     None => tracing::debug!("a call was dropped: its protocol was exchanged"),
@@ -600,11 +656,24 @@ struct Rare {
     /// How many of them hand over.
     handovers: usize,
     drains: Vec<Drain>,
+    /// Those who wait for the layers to be ready.
+    awaiting_layers: Vec<Resolver<()>>,
     held: Held,
+    /// What layers have offered, one of each type.
+    facts: Vec<Rc<dyn Any>>,
     /// Why the connection ends.
     end: Option<Failure>,
     /// A protocol of it was told to drain.
     draining: bool,
+}
+
+/// Why a connection ended, and what was still requested and waited for.
+pub(crate) struct End {
+    pub(crate) reason: Failure,
+    pub(crate) requests: VecDeque<Request>,
+    pub(crate) drains: Vec<Drain>,
+    pub(crate) awaiting_layers: Vec<Resolver<()>>,
+    pub(crate) facts: Vec<Rc<dyn Any>>,
 }
 
 /// What has come for the protocol while it wanted nothing.
@@ -884,10 +953,48 @@ impl Shared {
         self.touch();
     }
 
-    /// How many wait until less is unsent.
+    fn await_layers(&self, resolver: Resolver<()>) {
+        self.with_rare(|rare| {
+            rare.awaiting_layers
+                .retain(|resolver| !resolver.is_cancelled());
+            rare.awaiting_layers.push(resolver);
+        });
+        self.touch();
+    }
+
+    /// How many wait for the layers.
+    pub(crate) fn awaiting_layers(&self) -> usize {
+        let waiting = |rare: &mut Rare| Some(rare.awaiting_layers.len());
+        self.rare_if_any(waiting).unwrap_or_default()
+    }
+
+    /// One who waited for the layers, if none is about to be pushed.
+    pub(crate) fn next_awaiting_layers(&self) -> Option<Resolver<()>> {
+        self.rare_if_any(|rare| {
+            let waits = rare.handovers == 0 && !rare.awaiting_layers.is_empty();
+            waits.then(|| rare.awaiting_layers.remove(0))
+        })
+    }
+
+    pub(crate) fn add_fact(&self, fact: Rc<dyn Any>) {
+        let kind = (*fact).type_id();
+        let old = self.with_rare(|rare| {
+            let old = rare
+                .facts
+                .extract_if(.., |other| (**other).type_id() == kind);
+            let old: Vec<_> = old.collect();
+            rare.facts.push(fact);
+            old
+        });
+        // Here, since it may act on the connection.
+        drop(old);
+    }
+
+    /// How many wait until less is unsent, or until the layers are ready.
     pub(crate) fn drains(&self) -> u32 {
-        let drains = self.rare_if_any(|rare| u32::try_from(rare.drains.len()).ok());
-        drains.unwrap_or_default()
+        let drains = self.rare_if_any(|rare| Some(rare.drains.len()));
+        let waiting = drains.unwrap_or_default() + self.awaiting_layers();
+        u32::try_from(waiting).unwrap_or(u32::MAX)
     }
 
     /// One who waited for no more than `unsent` bytes to be unsent.
@@ -944,11 +1051,16 @@ impl Shared {
         self.set(if reset { ENDED | RESET } else { ENDED });
     }
 
-    /// Why it ended, asked for once, and what was still requested and waited for.
-    pub(crate) fn take_end(&self) -> (Failure, VecDeque<Request>, Vec<Drain>) {
+    /// How it ended, asked for once.
+    pub(crate) fn take_end(&self) -> End {
         let rare = self.rare.take().map(|rare| *rare).unwrap_or_default();
-        let reason = rare.end.unwrap_or_else(|| ConnectionDone.into());
-        (reason, rare.requests, rare.drains)
+        End {
+            reason: rare.end.unwrap_or_else(|| ConnectionDone.into()),
+            requests: rare.requests,
+            drains: rare.drains,
+            awaiting_layers: rare.awaiting_layers,
+            facts: rare.facts,
+        }
     }
 
     fn with_rare<R>(&self, action: impl FnOnce(&mut Rare) -> R) -> R {
@@ -989,6 +1101,8 @@ impl Rare {
     fn is_empty(&self) -> bool {
         self.requests.is_empty()
             && self.drains.is_empty()
+            && self.awaiting_layers.is_empty()
+            && self.facts.is_empty()
             && self.end.is_none()
             && self.held.data.is_empty()
             && !self.held.read_closed

@@ -14,6 +14,7 @@ use super::form::Form;
 use super::kind::ClientKind;
 use super::registry;
 use super::socket::SocketOptions;
+use super::tls::TlsConnect;
 use super::value::{ADDRESS, InBrackets, InWords, PATH, PORT, TIMEOUT, Value};
 use super::wrappers::{HttpConnectVia, Socks5Via};
 
@@ -67,6 +68,9 @@ pub enum ClientEndpoint {
     Tcp(TcpConnect),
     /// `unix:PATH[:timeout=30s]`.
     Unix(UnixConnect),
+    /// `tls:HOST:PORT[:roots=FILE][:certificate=FILE:key=FILE][:name=NAME]`, and the other options
+    /// of [`TlsConnect`].
+    Tls(TlsConnect),
     /// `fd:NUMBER`.
     Fd(Descriptor),
     /// A kind that stands on another endpoint. Two of these are equal when their texts are.
@@ -120,7 +124,7 @@ pub enum Host {
 
 impl ClientEndpoint {
     /// The kinds that need no registering.
-    pub(super) const BUILT_IN: &[&str] = &["tcp", "unix", "fd", "socks5", "connect"];
+    pub(super) const BUILT_IN: &[&str] = &["tcp", "unix", "tls", "fd", "socks5", "connect"];
 
     /// Reads an endpoint whose text is parsed as far as the grammar goes: the whole of it, or the
     /// part within a wrapper, as [`Description::split`] gives it.
@@ -132,6 +136,7 @@ impl ClientEndpoint {
         match description.kind().text() {
             "tcp" => TcpConnect::read(description).map(Self::Tcp),
             "unix" => UnixConnect::read(description).map(Self::Unix),
+            "tls" => TlsConnect::read(description).map(Self::Tls),
             "fd" => Descriptor::read(description).map(Self::Fd),
             "socks5" => Socks5Via::read(description),
             "connect" => HttpConnectVia::read(description),
@@ -148,6 +153,7 @@ impl ClientEndpoint {
         match self {
             Self::Tcp(connect) => connect.timeout,
             Self::Unix(connect) => connect.timeout,
+            Self::Tls(connect) => connect.tcp.timeout,
             Self::Fd(_) => DEFAULT_CONNECT_TIMEOUT,
             Self::Other(kind) => kind.timeout(),
         }
@@ -211,6 +217,11 @@ impl TcpConnect {
 
     fn read(description: &Description) -> Result<Self, EndpointError> {
         description.check(&TCP)?;
+        Self::read_fields(description)
+    }
+
+    /// Reads what a kind that stands on TCP has in common with `tcp`.
+    pub(super) fn read_fields(description: &Description) -> Result<Self, EndpointError> {
         let host = description.read_argument(0, &HOST)?;
         let mut connect = Self::new(host, description.read_argument(1, &PORT)?);
         if let Some(timeout) = description.read_option("timeout", &TIMEOUT)? {
@@ -297,6 +308,12 @@ impl From<TcpConnect> for ClientEndpoint {
     }
 }
 
+impl From<TlsConnect> for ClientEndpoint {
+    fn from(connect: TlsConnect) -> Self {
+        Self::Tls(connect)
+    }
+}
+
 impl From<UnixConnect> for ClientEndpoint {
     fn from(connect: UnixConnect) -> Self {
         Self::Unix(connect)
@@ -317,6 +334,7 @@ impl fmt::Display for ClientEndpoint {
         match self {
             Self::Tcp(connect) => connect.fmt(f),
             Self::Unix(connect) => connect.fmt(f),
+            Self::Tls(connect) => connect.fmt(f),
             Self::Fd(descriptor) => descriptor.fmt(f),
             Self::Other(kind) => kind.fmt(f),
         }
@@ -325,16 +343,29 @@ impl fmt::Display for ClientEndpoint {
 
 impl fmt::Display for TcpConnect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("tcp:")?;
+        self.fmt_place(f)?;
+        self.fmt_options(f)
+    }
+}
+
+impl TcpConnect {
+    /// The host and the port.
+    pub(super) fn fmt_place(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.host {
-            Host::Ip(address) => write!(f, "tcp:{}", InBrackets(*address))?,
-            Host::Name(name) => write!(f, "tcp:{}", Escaped(name))?,
+            Host::Ip(address) => write!(f, "{}", InBrackets(*address))?,
+            Host::Name(name) => write!(f, "{}", Escaped(name))?,
         }
-        write!(f, ":{}", self.port)?;
+        write!(f, ":{}", self.port)
+    }
+
+    /// The options that are not at their defaults.
+    pub(super) fn fmt_options(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_timeout(f, self.timeout)?;
         if let Some(address) = self.bind {
             write!(f, ":bind={}", InBrackets(address))?;
         }
-        self.socket.fmt(f)
+        write!(f, "{}", self.socket)
     }
 }
 

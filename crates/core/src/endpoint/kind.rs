@@ -148,7 +148,7 @@ impl ServerEndpoint {
         let kind = match self {
             Self::Other(kind) => kind.clone(),
             Self::Tcp(_) | Self::Unix(_) | Self::Fd(_) => return Ok((self.clone(), factory)),
-            Self::Systemd(_) => reactor.server_kind(self)?,
+            Self::Tls(_) | Self::Systemd(_) => reactor.server_kind(self)?,
         };
         let depth = depth.checked_sub(1).ok_or_else(too_deep)?;
         let (bottom, factory) = kind.base()?.resolve_within(reactor, factory, depth)?;
@@ -184,6 +184,7 @@ impl ClientEndpoint {
         let kind = match self {
             Self::Other(kind) => kind.clone(),
             Self::Tcp(_) | Self::Unix(_) | Self::Fd(_) => return Ok((self.clone(), factory)),
+            Self::Tls(_) => reactor.client_kind(self)?,
         };
         let depth = depth.checked_sub(1).ok_or_else(too_deep)?;
         let (bottom, factory) = kind.base()?.resolve_within(reactor, factory, depth)?;

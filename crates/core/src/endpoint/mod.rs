@@ -20,6 +20,8 @@
 //! | `proxy:tcp:80` | as the endpoint within, behind a load balancer that sends PROXY headers ([`ProxyListen`]) |
 //! | `limit:connections=100:per_peer=5:tcp:80` | as the endpoint within, with so many connections ([`LimitListen`]) |
 //! | `throttle:write=1m:tcp:80` | as the endpoint within, with so many bytes a second ([`ThrottleListen`]) |
+//! | `tls:443:certificate=site.pem:key=site.key` | on port 443, for TLS; the options of `tcp` too |
+//! | `tls:443:directory=/etc/tls` | with a certificate for each name, from `*.pem` there |
 //!
 //! | a client endpoint | connects |
 //! |---|---|
@@ -29,6 +31,8 @@
 //! | `fd:3` | with a connected socket that this process has inherited |
 //! | `socks5:proxy.example.com:1080:tcp:example.com:80` | through a SOCKS5 proxy ([`Socks5Via`]) |
 //! | `connect:proxy.example.com:3128:tcp:example.com:80` | through an HTTP proxy ([`HttpConnectVia`]) |
+//! | `tls:example.com:443` | to a host that the platform trusts, over TLS |
+//! | `tls:192.0.2.1:443:roots=own.pem:name=example.com` | to one that `own.pem` says is `example.com` |
 //!
 //! # Grammar
 //! - Colons part the text into fields. The first field is the kind.
@@ -74,6 +78,7 @@ mod registry;
 mod server;
 mod socket;
 mod systemd;
+mod tls;
 mod value;
 mod wrappers;
 
@@ -89,5 +94,6 @@ pub use registry::{
 pub use server::{DEFAULT_BACKLOG, ServerEndpoint, TcpListen, UnixListen};
 pub use socket::SocketOptions;
 pub use systemd::SystemdListen;
+pub use tls::{TlsCertificates, TlsConnect, TlsListen};
 pub use value::parse_duration;
 pub use wrappers::{HttpConnectVia, LimitListen, ProxyListen, Socks5Via, ThrottleListen};

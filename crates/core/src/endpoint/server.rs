@@ -15,6 +15,7 @@ use super::kind::ServerKind;
 use super::registry;
 use super::socket::SocketOptions;
 use super::systemd::SystemdListen;
+use super::tls::TlsListen;
 use super::value::{ADDRESS, BACKLOG, InBrackets, LISTENING_PORT, MODE, PATH, SWITCH, switch};
 use super::wrappers::{LimitListen, ProxyListen, ThrottleListen};
 
@@ -63,6 +64,9 @@ pub enum ServerEndpoint {
     Tcp(TcpListen),
     /// `unix:PATH[:mode=OCTAL][:backlog=N]`.
     Unix(UnixListen),
+    /// `tls:PORT:certificate=FILE[:key=FILE]` or `tls:PORT:directory=DIR`, and the options of
+    /// [`TlsListen`].
+    Tls(TlsListen),
     /// `systemd:index=N` or `systemd:name=NAME`.
     Systemd(SystemdListen),
     /// `fd:NUMBER`.
@@ -127,7 +131,7 @@ pub struct UnixListen {
 impl ServerEndpoint {
     /// The kinds that need no registering.
     pub(super) const BUILT_IN: &[&str] = &[
-        "tcp", "tcp6", "unix", "fd", "systemd", "proxy", "limit", "throttle",
+        "tcp", "tcp6", "unix", "tls", "fd", "systemd", "proxy", "limit", "throttle",
     ];
 
     /// Reads an endpoint whose text is parsed as far as the grammar goes: the whole of it, or the
@@ -140,6 +144,7 @@ impl ServerEndpoint {
         match description.kind().text() {
             "tcp" => TcpListen::read(description).map(Self::Tcp),
             "unix" => UnixListen::read(description).map(Self::Unix),
+            "tls" => TlsListen::read(description).map(Self::Tls),
             "systemd" => SystemdListen::read(description).map(Self::Systemd),
             "fd" => Descriptor::read(description).map(Self::Fd),
             "tcp6" => TcpListen::read_v6(description).map(Self::Tcp),
@@ -225,20 +230,32 @@ impl TcpListen {
     }
 
     fn read(description: &Description) -> Result<Self, EndpointError> {
+        Self::check_order(description)?;
+        description.check(&TCP)?;
+        Self::read_fields(description)
+    }
+
+    /// Whether the port is the first argument.
+    pub(super) fn check_order(description: &Description) -> Result<(), EndpointError> {
         // To write the address before the port is the likeliest mistake of all.
         if let [first, second, ..] = description.fields()
             && let (None, None) = (first.key(), second.key())
             && let Some(address) = (ADDRESS.parse)(first.value().text())
         {
             let port = second.value().text();
-            let instead = format!("tcp:{port}:interface={}", InBrackets(address));
+            let kind = description.kind().text();
+            let instead = format!("{kind}:{port}:interface={}", InBrackets(address));
             let message = format!(
                 "a server endpoint has its port first; write {}",
                 quote(&instead)
             );
             return Err(description.error(first.value().column(), message));
         }
-        description.check(&TCP)?;
+        Ok(())
+    }
+
+    /// Reads what a kind that stands on TCP has in common with `tcp`.
+    pub(super) fn read_fields(description: &Description) -> Result<Self, EndpointError> {
         let mut listen = Self::new(description.read_argument(0, &LISTENING_PORT)?);
         listen.interface = description.read_option("interface", &ADDRESS)?;
         if let Some(connections) = description.read_option("backlog", &BACKLOG)? {
@@ -319,6 +336,12 @@ impl From<UnixListen> for ServerEndpoint {
     }
 }
 
+impl From<TlsListen> for ServerEndpoint {
+    fn from(listen: TlsListen) -> Self {
+        Self::Tls(listen)
+    }
+}
+
 impl From<SystemdListen> for ServerEndpoint {
     fn from(listen: SystemdListen) -> Self {
         Self::Systemd(listen)
@@ -339,6 +362,7 @@ impl fmt::Display for ServerEndpoint {
         match self {
             Self::Tcp(listen) => listen.fmt(f),
             Self::Unix(listen) => listen.fmt(f),
+            Self::Tls(listen) => listen.fmt(f),
             Self::Systemd(listen) => listen.fmt(f),
             Self::Fd(descriptor) => descriptor.fmt(f),
             Self::Other(kind) => kind.fmt(f),
@@ -348,8 +372,15 @@ impl fmt::Display for ServerEndpoint {
 
 impl fmt::Display for TcpListen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let default = Self::new(self.port);
         write!(f, "tcp:{}", self.port)?;
+        self.fmt_options(f)
+    }
+}
+
+impl TcpListen {
+    /// The options that are not at their defaults.
+    pub(super) fn fmt_options(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let default = Self::new(self.port);
         if let Some(address) = self.interface {
             write!(f, ":interface={}", InBrackets(address))?;
         }
@@ -362,7 +393,7 @@ impl fmt::Display for TcpListen {
         if self.only_v6 != default.only_v6 {
             write!(f, ":only_v6={}", switch(self.only_v6))?;
         }
-        self.socket.fmt(f)
+        write!(f, "{}", self.socket)
     }
 }
 
