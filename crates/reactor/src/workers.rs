@@ -281,7 +281,11 @@ impl Worker<'_> {
         let mut listen = listen.clone().reuse_port(true);
         let (port, listener) = self.listen_at(name, &listen.clone().into(), factory)?;
         listen.port = port.address().port().unwrap_or(listen.port);
-        Ok((port, listener, SharedSocket::Endpoint(Box::new(listen.into()))))
+        Ok((
+            port,
+            listener,
+            SharedSocket::Endpoint(Box::new(listen.into())),
+        ))
     }
 
     fn listen_at(

@@ -6,5 +6,7 @@ mod logs;
 mod running;
 mod serving;
 mod stopping;
+#[cfg(feature = "tls")]
+mod tls;
 mod usage;
 mod wire;
