@@ -233,6 +233,8 @@ impl ServerTlsBuilder {
         };
         let mut config = config.with_cert_resolver(Arc::clone(&certificates) as _);
         config.alpn_protocols = self.alpn;
+        // All that are offered are good; but scanners want the server to choose.
+        config.ignore_client_order = true;
         config.ticketer = ring::Ticketer::new().map_err(|error| cannot(&error))?;
         config.session_storage = rustls::server::ServerSessionMemoryCache::new(SESSIONS);
         Ok(ServerTls(Arc::new(Shared {
