@@ -18,7 +18,7 @@ pub(crate) struct Serving<'a> {
     pub(crate) listen: &'a [ServerEndpoint],
     pub(crate) workers: NonZeroUsize,
     /// How the user is told of an address.
-    pub(crate) location: fn(&Address) -> String,
+    pub(crate) location: fn(&ServerEndpoint, &Address) -> String,
 }
 
 impl Serving<'_> {
@@ -56,8 +56,9 @@ impl Serving<'_> {
             .collect::<Result<Vec<_>, _>>()?;
         if worker.index() + 1 == self.workers.get() {
             let location = self.location;
+            let endpoints = self.listen.to_vec();
             worker.reactor().call_when_running(move || {
-                if let Err(error) = announce(&ports, location) {
+                if let Err(error) = announce(&endpoints, &ports, location) {
                     tracing::warn!(%error, "cannot say on standard output where it listens");
                 }
             });
@@ -67,18 +68,36 @@ impl Serving<'_> {
 }
 
 /// An address as an endpoint: what a client of ours would be told to connect to.
-pub(crate) fn as_endpoint(address: &Address) -> String {
+pub(crate) fn as_endpoint(endpoint: &ServerEndpoint, address: &Address) -> String {
     match address {
+        Address::Tcp(address) if speaks_tls(endpoint) => format!("tls:{address}"),
         Address::Tcp(address) => format!("tcp:{address}"),
         Address::Unix(Some(path)) => UnixConnect::new(&**path).to_string(),
         Address::Unix(None) => address.to_string(),
     }
 }
 
-fn announce(ports: &[Port], location: fn(&Address) -> String) -> io::Result<()> {
+/// Whether a client must speak TLS, to the endpoint or to one that it wraps.
+pub(crate) fn speaks_tls(endpoint: &ServerEndpoint) -> bool {
+    match endpoint {
+        ServerEndpoint::Tls(_) => true,
+        ServerEndpoint::Other(kind) => kind.to_string().split(':').any(|field| field == "tls"),
+        _ => false,
+    }
+}
+
+fn announce(
+    endpoints: &[ServerEndpoint],
+    ports: &[Port],
+    location: fn(&ServerEndpoint, &Address) -> String,
+) -> io::Result<()> {
     let mut output = io::stdout().lock();
-    for port in ports {
-        writeln!(output, "listening on {}", location(port.address()))?;
+    for (endpoint, port) in endpoints.iter().zip(ports) {
+        writeln!(
+            output,
+            "listening on {}",
+            location(endpoint, port.address())
+        )?;
     }
     output.flush()
 }
@@ -104,14 +123,20 @@ mod tests {
 
     #[test]
     fn addresses_are_endpoints() {
-        let tcp = |text: &str| as_endpoint(&Address::Tcp(text.parse().unwrap()));
+        let plain: ServerEndpoint = "tcp:80".parse().unwrap();
+        let tcp = |text: &str| as_endpoint(&plain, &Address::Tcp(text.parse().unwrap()));
         assert_eq!(tcp("127.0.0.1:80"), "tcp:127.0.0.1:80");
         assert_eq!(tcp("[::1]:80"), "tcp:[::1]:80");
         let unix = Address::Unix(Some(Path::new("/run/a").into()));
-        assert_eq!(as_endpoint(&unix), "unix:/run/a");
+        assert_eq!(as_endpoint(&plain, &unix), "unix:/run/a");
         let colon = Address::Unix(Some(Path::new("/run/a:b").into()));
-        let again: ClientEndpoint = as_endpoint(&colon).parse().unwrap();
+        let again: ClientEndpoint = as_endpoint(&plain, &colon).parse().unwrap();
         assert_eq!(again, UnixConnect::new("/run/a:b").into());
+        for tls in ["tls:443:certificate=a", "proxy:tls:443:certificate=a"] {
+            let address = Address::Tcp("127.0.0.1:443".parse().unwrap());
+            let location = as_endpoint(&tls.parse().unwrap(), &address);
+            assert_eq!(location, "tls:127.0.0.1:443");
+        }
     }
 
     #[test]

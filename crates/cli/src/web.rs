@@ -7,12 +7,13 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::rc::Rc;
 
+use ropewalk_core::endpoint::ServerEndpoint;
 use ropewalk_core::{Address, Factory};
 use ropewalk_web::{FileService, Site};
 
 use crate::args::WebArgs;
 use crate::exit::Stop;
-use crate::serving::Serving;
+use crate::serving::{Serving, speaks_tls};
 
 /// Serves until stopped. Returns when what was in flight is finished.
 pub(crate) fn run(args: &WebArgs) -> Result<(), Stop> {
@@ -31,8 +32,9 @@ pub(crate) fn run(args: &WebArgs) -> Result<(), Stop> {
 }
 
 /// An address as a browser takes it, where one does.
-fn location(address: &Address) -> String {
+fn location(endpoint: &ServerEndpoint, address: &Address) -> String {
     match address {
+        Address::Tcp(address) if speaks_tls(endpoint) => format!("https://{address}/"),
         Address::Tcp(address) => format!("http://{address}/"),
         Address::Unix(_) => address.to_string(),
     }
@@ -58,10 +60,11 @@ mod tests {
 
     #[test]
     fn addresses_are_links_or_paths() {
-        let tcp = |text: &str| location(&Address::Tcp(text.parse().unwrap()));
+        let plain = "tcp:80".parse().unwrap();
+        let tcp = |text: &str| location(&plain, &Address::Tcp(text.parse().unwrap()));
         assert_eq!(tcp("127.0.0.1:80"), "http://127.0.0.1:80/");
         assert_eq!(tcp("[::1]:80"), "http://[::1]:80/");
         let unix = Address::Unix(Some(Path::new("/run/a").into()));
-        assert_eq!(location(&unix), "unix:/run/a");
+        assert_eq!(location(&plain, &unix), "unix:/run/a");
     }
 }

@@ -807,6 +807,9 @@ impl Shared {
         next.flags.set(self.flags.get() & kept);
         next.progress.set(self.progress.get());
         next.below.set(self.below.get());
+        let facts = self.rare_if_any(|rare| Some(mem::take(&mut rare.facts)));
+        let facts = facts.into_iter().flatten();
+        facts.for_each(|fact| next.add_fact(fact));
         next
     }
 

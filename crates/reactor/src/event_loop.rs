@@ -19,7 +19,7 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use ropewalk_core::endpoint::{ClientEndpoint, ServerEndpoint, ServerKind};
+use ropewalk_core::endpoint::{ClientEndpoint, ClientKind, ServerEndpoint, ServerKind};
 use ropewalk_core::timer::{Timers, Wheel};
 use ropewalk_core::{
     Address, Channel, Connection, ConnectionAborted, ConnectionId, ConnectionLimits, Deferred,
@@ -752,6 +752,10 @@ impl ropewalk_core::ReactorNet for EventLoop {
 
     fn server_kind(&self, endpoint: &ServerEndpoint) -> io::Result<Arc<dyn ServerKind>> {
         kinds::server(endpoint)
+    }
+
+    fn client_kind(&self, endpoint: &ClientEndpoint) -> io::Result<Arc<dyn ClientKind>> {
+        kinds::client(endpoint)
     }
 }
 

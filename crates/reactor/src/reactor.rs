@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use ropewalk_core::endpoint::{ClientEndpoint, ServerEndpoint, ServerKind};
+use ropewalk_core::endpoint::{ClientEndpoint, ClientKind, ServerEndpoint, ServerKind};
 use ropewalk_core::{
     ConnectError, Connection, Deferred, DelayedCall, Factory, IntoDeferred, JobName, ListenError,
     Port, ReactorNet, ReactorTasks, ReactorThreads, ReactorTime, Task, ThreadJobError,
@@ -430,6 +430,10 @@ impl ReactorNet for Handle {
 
     fn server_kind(&self, endpoint: &ServerEndpoint) -> io::Result<Arc<dyn ServerKind>> {
         kinds::server(endpoint)
+    }
+
+    fn client_kind(&self, endpoint: &ClientEndpoint) -> io::Result<Arc<dyn ClientKind>> {
+        kinds::client(endpoint)
     }
 }
 

@@ -281,7 +281,11 @@ impl Worker<'_> {
         let mut listen = listen.clone().reuse_port(true);
         let (port, listener) = self.listen_at(name, &listen.clone().into(), factory)?;
         listen.port = port.address().port().unwrap_or(listen.port);
-        Ok((port, listener, SharedSocket::Endpoint(listen.into())))
+        Ok((
+            port,
+            listener,
+            SharedSocket::Endpoint(Box::new(listen.into())),
+        ))
     }
 
     fn listen_at(
@@ -335,7 +339,7 @@ struct SharedPort {
 /// How the next worker gets at it.
 enum SharedSocket {
     /// With the real port, to be shared.
-    Endpoint(ServerEndpoint),
+    Endpoint(Box<ServerEndpoint>),
     /// A duplicate of the socket.
     Duplicate(OwnedFd),
 }

@@ -29,6 +29,7 @@
 //! |---|---|---|
 //! | (always) | `ropewalk_core` | [`Protocol`], [`Transport`], [`Factory`], [`Deferred`], [`Failure`], [`endpoint`], [`framing`], [`policies`], [`testing`] |
 //! | `reactor` | `ropewalk_reactor` | [`Reactor`], [`Workers`], [`ThreadPool`], [`driver`] |
+//! | `tls` | `ropewalk_tls` | [`tls`]: `ServerTls`, `ClientTls`, `StartTls`; the endpoints `tls:` |
 //! | `web` | `ropewalk_web` | [`web`]: `Site`, `FileService` |
 //! | `service` | `ropewalk_service` | [`logging`]: `Logging`, `Rotation` |
 //! | `wire` | `ropewalk_wire` | [`wire`]: `Echo`, `Discard`, `Chargen`, `Daytime`, `Time`, `Qotd`, `Forward` |
@@ -50,6 +51,12 @@ pub use ropewalk_service::*;
 #[cfg(feature = "web")]
 pub mod web {
     pub use ropewalk_web::*;
+}
+
+/// TLS as a layer of any connection.
+#[cfg(feature = "tls")]
+pub mod tls {
+    pub use ropewalk_tls::*;
 }
 
 /// The small servers, and the port forwarder.

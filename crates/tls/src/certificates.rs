@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -16,6 +15,7 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
 use crate::pem::PemText;
+use crate::stamp::{self, Stamp};
 use crate::{TlsConfigError, identity, sni};
 
 /// How often files are looked at, at most.
@@ -59,9 +59,6 @@ struct Entry {
     /// `None` if there never was a good one.
     key: Option<Arc<CertifiedKey>>,
 }
-
-/// What is other when a file was changed or replaced; `None` when there is no file.
-type Stamp = Option<(i64, i64, u64, u64)>;
 
 /// Which certificate a client gets.
 #[derive(Debug)]
@@ -192,14 +189,10 @@ impl Source {
 
     /// What `path` and its key look like from outside.
     fn stamp(&self, path: &Path) -> Vec<Stamp> {
-        let stamp = |path: &Path| {
-            let file = fs::metadata(path).ok()?;
-            Some((file.mtime(), file.mtime_nsec(), file.ino(), file.len()))
-        };
         match self {
             Self::Pem(_) => Vec::new(),
-            Self::Files(certificate, key) => vec![stamp(certificate), stamp(key)],
-            Self::Directory(_) => vec![stamp(path)],
+            Self::Files(certificate, key) => vec![stamp::of(certificate), stamp::of(key)],
+            Self::Directory(_) => vec![stamp::of(path)],
         }
     }
 

@@ -23,6 +23,7 @@
 mod certificates;
 mod client;
 mod config_error;
+mod endpoint;
 mod error;
 mod factory;
 mod identity;
@@ -33,10 +34,12 @@ mod pending;
 mod server;
 mod session;
 mod sni;
+mod stamp;
 mod start_tls;
 
 pub use client::{ClientTls, ClientTlsBuilder, InvalidServerName};
 pub use config_error::TlsConfigError;
+pub use endpoint::{TlsClientKind, TlsServerKind};
 pub use error::{
     HandshakeCutShort, HandshakeFailed, PlaintextBeforeTls, Side, TlsBroken, Truncated,
 };

@@ -1,7 +1,7 @@
 //! What a server's TLS is made of.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use rustls::crypto::{CryptoProvider, ring};
@@ -44,7 +44,10 @@ const SESSIONS: usize = 256;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct ServerTls {
+pub struct ServerTls(Arc<Shared>);
+
+#[derive(Debug)]
+pub(crate) struct Shared {
     config: Arc<ServerConfig>,
     /// Those that may be renewed on disk.
     certificates: Option<Arc<Certificates>>,
@@ -98,11 +101,11 @@ impl ServerTls {
         let mut config = Arc::unwrap_or_clone(config);
         config.max_early_data_size = 0;
         config.cert_resolver = Arc::new(Told(config.cert_resolver));
-        Self {
+        Self(Arc::new(Shared {
             config: Arc::new(config),
             certificates: None,
             tolerant: false,
-        }
+        }))
     }
 
     /// A layer for one connection: for [`StartTls`](crate::StartTls), or a factory of one's own.
@@ -112,19 +115,27 @@ impl ServerTls {
     /// Never, as far as is known: rustls refuses only settings that cannot be made here.
     #[must_use]
     pub fn layer(&self) -> ServerLayer {
-        let session = UnbufferedServerConnection::new(Arc::clone(&self.config));
+        let session = UnbufferedServerConnection::new(Arc::clone(&self.0.config));
         let session = session.expect("the settings have served to build the configuration");
         ServerLayer::new(session, self.clone())
     }
 
     pub(crate) fn reload_if_changed(&self, now: Instant) {
-        if let Some(certificates) = &self.certificates {
+        if let Some(certificates) = &self.0.certificates {
             certificates.reload_if_changed(now);
         }
     }
 
     pub(crate) fn tolerates_truncation(&self) -> bool {
-        self.tolerant
+        self.0.tolerant
+    }
+
+    pub(crate) fn downgrade(&self) -> Weak<Shared> {
+        Arc::downgrade(&self.0)
+    }
+
+    pub(crate) fn upgrade(shared: &Weak<Shared>) -> Option<Self> {
+        shared.upgrade().map(Self)
     }
 }
 
@@ -222,13 +233,15 @@ impl ServerTlsBuilder {
         };
         let mut config = config.with_cert_resolver(Arc::clone(&certificates) as _);
         config.alpn_protocols = self.alpn;
+        // All that are offered are good; but scanners want the server to choose.
+        config.ignore_client_order = true;
         config.ticketer = ring::Ticketer::new().map_err(|error| cannot(&error))?;
         config.session_storage = rustls::server::ServerSessionMemoryCache::new(SESSIONS);
-        Ok(ServerTls {
+        Ok(ServerTls(Arc::new(Shared {
             config: Arc::new(config),
             certificates: Some(certificates),
             tolerant: self.tolerant,
-        })
+        })))
     }
 }
 

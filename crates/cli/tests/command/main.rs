@@ -8,5 +8,7 @@ mod proxies;
 mod running;
 mod serving;
 mod stopping;
+#[cfg(feature = "tls")]
+mod tls;
 mod usage;
 mod wire;

@@ -222,6 +222,11 @@ impl Wire {
         self.run();
     }
 
+    /// Ends one end without a word.
+    pub(crate) fn forget(&mut self, at: At) {
+        self.ends[at as usize] = None;
+    }
+
     /// What an end sends now, which does not arrive by itself.
     pub(crate) fn take(&mut self, from: At) -> Vec<u8> {
         self.step(from as usize).0

@@ -1,0 +1,201 @@
+//! What the endpoints `tls:…` stand for: TCP, with TLS around the factory.
+//!
+//! All that listens by the same certificates in one process shares what was read, so that any worker
+//! resumes a session of any other; and so do all connections that are made with the same roots.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::rc::Rc;
+use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use ropewalk_core::endpoint::{
+    ClientEndpoint, ClientKind, Host, ServerEndpoint, ServerKind, TlsCertificates, TlsConnect,
+    TlsListen,
+};
+use ropewalk_core::{Factory, ReactorCore};
+
+use crate::server::Shared;
+use crate::stamp::{self, Stamp};
+use crate::{ClientTls, ServerTls, TlsClientFactory, TlsConfigError, TlsFactory};
+
+/// So many sets of roots and certificates are kept for clients; more are read again.
+const CLIENTS: usize = 64;
+
+/// Listens for TLS: for reactors, which resolve [`ServerEndpoint::Tls`] to it, and for tests in
+/// memory.
+///
+/// ```
+/// use ropewalk_core::endpoint::{ServerEndpoint, TlsCertificates, TlsListen};
+/// use ropewalk_core::testing::MemoryReactor;
+/// use ropewalk_core::{Address, Protocol, Transport};
+/// use ropewalk_tls::TlsServerKind;
+/// use std::{rc::Rc, sync::Arc};
+/// # struct Echo;
+/// # impl Protocol for Echo { fn data_received(&mut self, t: &mut Transport, d: &[u8]) { t.write(d) } }
+/// # let made = rcgen::generate_simple_self_signed(["example.com".to_owned()])?;
+/// # let folder = tempfile::tempdir()?;
+/// # let file = folder.path().join("site.pem");
+/// # std::fs::write(&file, format!("{}{}", made.cert.pem(), made.signing_key.serialize_pem()))?;
+/// let listen = TlsListen::new(443, TlsCertificates::Files(file.clone(), file));
+/// let endpoint = ServerEndpoint::Other(Arc::new(TlsServerKind::new(listen)));
+/// MemoryReactor::new().listen(&endpoint, Rc::new(|_: &Address| Echo))?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct TlsServerKind(TlsListen);
+
+/// Connects for TLS: see [`TlsServerKind`].
+#[derive(Clone, Debug)]
+pub struct TlsClientKind(TlsConnect);
+
+impl TlsServerKind {
+    /// What `listen` describes. Its files are read when somebody listens.
+    #[must_use]
+    pub fn new(listen: TlsListen) -> Self {
+        Self(listen)
+    }
+}
+
+impl TlsClientKind {
+    /// What `connect` describes. Its files are read when somebody connects, unless they were read
+    /// before and have not changed.
+    #[must_use]
+    pub fn new(connect: TlsConnect) -> Self {
+        Self(connect)
+    }
+}
+
+impl fmt::Display for TlsServerKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for TlsClientKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl ServerKind for TlsServerKind {
+    fn base(&self) -> io::Result<ServerEndpoint> {
+        Ok(self.0.tcp.clone().into())
+    }
+
+    fn factory(
+        &self,
+        _: &dyn ReactorCore,
+        factory: Rc<dyn Factory>,
+    ) -> io::Result<Rc<dyn Factory>> {
+        let tls = server_tls(&self.0).map_err(io::Error::other)?;
+        let mut factory = TlsFactory::new(factory, tls);
+        if let Some(within) = self.0.handshake {
+            factory = factory.handshake(within);
+        }
+        if let Some(max) = self.0.pending {
+            factory = factory.max_pending(max);
+        }
+        Ok(Rc::new(factory))
+    }
+}
+
+impl ClientKind for TlsClientKind {
+    fn base(&self) -> io::Result<ClientEndpoint> {
+        Ok(self.0.tcp.clone().into())
+    }
+
+    fn factory(
+        &self,
+        _: &dyn ReactorCore,
+        factory: Rc<dyn Factory>,
+    ) -> io::Result<Rc<dyn Factory>> {
+        let tls = client_tls(&self.0).map_err(io::Error::other)?;
+        let name = match (&self.0.name, &self.0.tcp.host) {
+            (Some(name), _) => name.clone(),
+            (None, Host::Ip(address)) => address.to_string(),
+            // `fe80::1%eth0` is no name that could stand in a certificate; the address may.
+            (None, Host::Name(name)) => name.split('%').next().unwrap_or(name).to_owned(),
+        };
+        let factory = TlsClientFactory::new(factory, tls, name).map_err(io::Error::other)?;
+        Ok(Rc::new(factory))
+    }
+
+    fn timeout(&self) -> Duration {
+        self.0.tcp.timeout
+    }
+}
+
+/// What was read for the servers that are there.
+static SERVERS: Mutex<BTreeMap<String, Weak<Shared>>> = Mutex::new(BTreeMap::new());
+
+fn server_tls(listen: &TlsListen) -> Result<ServerTls, TlsConfigError> {
+    // All but where it listens, and for how long and how many it waits.
+    let mut only = TlsListen::new(0, listen.certificates.clone());
+    only.client_roots.clone_from(&listen.client_roots);
+    only.client_required = listen.client_required;
+    only.alpn.clone_from(&listen.alpn);
+    only.only_tls13 = listen.only_tls13;
+    let text = only.to_string();
+    let mut servers = lock(&SERVERS);
+    if let Some(tls) = servers.get(&text).and_then(ServerTls::upgrade) {
+        return Ok(tls);
+    }
+    let builder = ServerTls::builder()
+        .alpn(&listen.alpn)
+        .only_tls13(listen.only_tls13);
+    let builder = match &listen.certificates {
+        TlsCertificates::Files(chain, key) => builder.certificate(chain, key),
+        TlsCertificates::Directory(directory) => builder.directory(directory),
+    };
+    let builder = match &listen.client_roots {
+        Some(roots) => builder.client_roots(roots, listen.client_required),
+        None => builder,
+    };
+    let tls = builder.build()?;
+    servers.retain(|_, tls| tls.strong_count() > 0);
+    servers.insert(text, tls.downgrade());
+    Ok(tls)
+}
+
+/// What was read for clients, and what its files looked like then.
+static CLIENT_TLS: Mutex<BTreeMap<String, (Vec<Stamp>, ClientTls)>> = Mutex::new(BTreeMap::new());
+
+fn client_tls(connect: &TlsConnect) -> Result<ClientTls, TlsConfigError> {
+    let mut only = TlsConnect::new("example.com", 443);
+    only.roots.clone_from(&connect.roots);
+    only.certificate.clone_from(&connect.certificate);
+    only.alpn.clone_from(&connect.alpn);
+    only.only_tls13 = connect.only_tls13;
+    let text = only.to_string();
+    let own = connect.certificate.iter();
+    let own = own.flat_map(|(chain, key)| [chain, key]);
+    let files = connect.roots.iter().chain(own);
+    let stamps: Vec<_> = files.map(|path| stamp::of(path)).collect();
+    let mut clients = lock(&CLIENT_TLS);
+    if let Some((read, tls)) = clients.get(&text)
+        && *read == stamps
+    {
+        return Ok(tls.clone());
+    }
+    let mut builder = ClientTls::builder()
+        .alpn(&connect.alpn)
+        .only_tls13(connect.only_tls13);
+    if let Some(roots) = &connect.roots {
+        builder = builder.roots(roots);
+    }
+    if let Some((chain, key)) = &connect.certificate {
+        builder = builder.certificate(chain, key);
+    }
+    let tls = builder.build()?;
+    if clients.len() >= CLIENTS {
+        clients.clear();
+    }
+    clients.insert(text, (stamps, tls.clone()));
+    Ok(tls)
+}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
