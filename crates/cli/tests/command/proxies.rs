@@ -311,3 +311,87 @@ fn tinyproxy_makes_a_tunnel_for_who_may_have_one() {
     let log = complains(&format!("connect:127.0.0.1:{}", narrow.port));
     assert!(log.contains("the HTTP proxy did not connect: 403"), "{log}");
 }
+
+/// A client of `running`, by whatever it listens at.
+fn talk(running: &Running, says: &[u8]) -> Vec<u8> {
+    let mut heard = vec![0; b"hello".len()];
+    match running.listening()[0].strip_prefix("unix:") {
+        Some(path) => {
+            let mut stream = std::os::unix::net::UnixStream::connect(path).unwrap();
+            stream.write_all(says).unwrap();
+            stream.read_exact(&mut heard).unwrap();
+        }
+        None => {
+            let mut stream = running.connect();
+            stream.write_all(says).unwrap();
+            stream.read_exact(&mut heard).unwrap();
+        }
+    }
+    heard
+}
+
+#[test]
+fn a_forwarder_joins_any_kind_that_listens_to_any_kind_that_connects() {
+    let (Some(microsocks), Some(tinyproxy)) = (tool("microsocks"), tool("tinyproxy")) else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let [echo_path, file] = ["echo.sock", "tinyproxy.conf"].map(|name| inside(&folder, name));
+    let echo = [
+        "wire",
+        "--protocol",
+        "echo",
+        "--listen",
+        "tcp:0:interface=127.0.0.1",
+        "--listen",
+        &format!("unix:{echo_path}"),
+    ];
+    let echo = Running::start(command(echo), 2);
+    let socks = Proxy::start(|port| {
+        let mut command = Command::new(&microsocks);
+        command.args(["-i", "127.0.0.1", "-p", &port.to_string()]);
+        command
+    });
+    let http = Proxy::start(|port| {
+        fs::write(
+            &file,
+            format!("Port {port}\nListen 127.0.0.1\nTimeout 60\n"),
+        )
+        .unwrap();
+        let mut command = Command::new(&tinyproxy);
+        command.args(["-d", "-c", &file]);
+        command
+    });
+    let tcp = format!("tcp:{}", echo.address());
+    let [socks, http] = [socks.port, http.port].map(|port| format!("127.0.0.1:{port}"));
+    let targets = [
+        tcp.clone(),
+        format!("unix:{echo_path}"),
+        format!("socks5:{socks}:{tcp}"),
+        format!("connect:{http}:{tcp}"),
+        format!("socks5:{socks}:connect:{http}:{tcp}"),
+    ];
+    let header = &b"PROXY TCP4 198.51.100.7 203.0.113.1 4096 443\r\n"[..];
+    for (listen, says) in [
+        ("tcp:0:interface=127.0.0.1".to_owned(), &b""[..]),
+        ("tcp6:0:interface=[::1]".to_owned(), b""),
+        (format!("unix:{}", inside(&folder, "front.sock")), b""),
+        (
+            format!("proxy:unix:{}", inside(&folder, "front.sock")),
+            header,
+        ),
+        (
+            "limit:connections=5:proxy:throttle:read=1m:write=1m:tcp:0:interface=127.0.0.1"
+                .to_owned(),
+            header,
+        ),
+    ] {
+        for to in &targets {
+            let running = Running::start(command(["forward", "--listen", &listen, "--to", to]), 1);
+            let says = [says, b"hello"].concat();
+            assert_eq!(talk(&running, &says), b"hello", "{listen} to {to}");
+            running.stop();
+        }
+    }
+    echo.stop();
+}
