@@ -647,6 +647,7 @@ impl Channel {
         let old = std::mem::replace(&mut self.transport.shared, next);
         self.shared().set_protocol(&*self.protocol);
         let closed = old.is(READ_CLOSED);
+        let draining = old.is_draining();
         let mut held = old.take_held();
         let mut data = unread;
         data.append(&mut held.data);
@@ -658,6 +659,9 @@ impl Channel {
             self.shared().end(panicked.into(), true);
         }
         self.start_over(layers, policies, written, &data, closed || held.read_closed);
+        if draining {
+            self.drain();
+        }
     }
 
     /// Puts around the protocol what belongs to it, and gives it what has come already.

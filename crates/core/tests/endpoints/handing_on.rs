@@ -5,9 +5,11 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Instant;
 
+use ropewalk_core::handshake::ProxyFactory;
 use ropewalk_core::testing::MemoryReactor;
 use ropewalk_core::{
-    Address, Connection, Factory, Failure, Layer, LayerIo, OutputQueue, Policy, Protocol, Transport,
+    Address, Channel, Connection, ConnectionId, Factory, Failure, Layer, LayerIo, LoopContext,
+    OutputQueue, Policy, Protocol, Step, Transport,
 };
 
 use super::rig::{Log, dial, listening};
@@ -126,6 +128,96 @@ fn one_who_waits_for_the_first_to_be_drained_is_not_left_waiting() {
     client.write(b"!");
     rig.reactor.run();
     assert!(fired.is_fired());
+}
+
+#[test]
+fn the_end_of_a_peer_that_is_known_before_the_handing_on_goes_along() {
+    let told = Log::default();
+    let factory = HandsOn {
+        log: Log::default(),
+        to: told.factory(),
+        before: b"",
+        handle: Rc::default(),
+    };
+    // The channel by hand: all of it comes before the first callback's wishes are served.
+    let reactor = MemoryReactor::new();
+    let context = Rc::new(LoopContext::new(
+        reactor.now(),
+        Rc::downgrade(&reactor.handle()),
+    ));
+    let mut channel = Channel::new(
+        context,
+        ConnectionId::new(0, 0),
+        Box::new(factory),
+        Vec::new(),
+        Rc::default(),
+        Address::Unix(None),
+        Rc::new(Address::Unix(None)),
+    );
+    channel.connected();
+    channel.received(b"!hello");
+    channel.read_closed();
+    assert_eq!(channel.next_step(), Step::Close);
+    channel.lost();
+    let told = told.take();
+    assert!(told[1].starts_with("lost \"hello\""), "{told:?}");
+}
+
+#[test]
+fn one_who_drains_hands_that_on_too() {
+    /// Hands the connection on when it is to drain.
+    struct Draining(Rc<dyn Factory>);
+    impl Protocol for Draining {
+        fn data_received(&mut self, _: &mut Transport, _: &[u8]) {}
+        fn drain(&mut self, transport: &mut Transport) {
+            let host = transport.host().clone();
+            transport.hand_to(Rc::clone(&self.0), transport.peer(), host, b"");
+        }
+    }
+    for to in [Log::default().factory(), Rc::new(Greets(Log::default()))] {
+        let reactor = listening(
+            "tcp:80",
+            Rc::new(move |_: &Address| Draining(Rc::clone(&to))),
+        );
+        let client = dial(&reactor);
+        reactor.drain();
+        reactor.run();
+        assert!(!client.is_connected());
+        assert_eq!(reactor.connections(), 0);
+    }
+}
+
+/// Below `proxy:`, so that its policies are there before the header.
+struct Around(Rc<dyn Factory>, Log);
+
+impl Factory for Around {
+    fn build_protocol(&self, peer: &Address) -> Option<Box<dyn Protocol>> {
+        self.0.build_protocol(peer)
+    }
+    fn wrapped(&self) -> Option<&dyn Factory> {
+        Some(&*self.0)
+    }
+    fn build_policies(&self, _: &Address) -> Vec<Box<dyn Policy>> {
+        vec![Box::new(NotingPolicy(self.1.clone()))]
+    }
+}
+
+#[test]
+fn policies_of_before_stay_and_are_told_once_that_it_is_ready() {
+    let log = Log::default();
+    let proxy = ProxyFactory::new(Rc::new(Greets(Log::default())));
+    let proxy = proxy.trusted(["192.0.2.0/24".parse().unwrap()]);
+    let reactor = listening("tcp:80", Rc::new(Around(Rc::new(proxy), log.clone())));
+    let client = dial(&reactor);
+    client.write(b"PROXY UNKNOWN\r\n");
+    reactor.run();
+    assert_eq!(
+        log.take(),
+        ["policy: connected", "policy: ready", "policy: received 15"],
+    );
+    client.lose_connection();
+    reactor.run();
+    assert_eq!(log.take(), ["policy: dropped"]);
 }
 
 /// Puts `<` and `>` around what is sent, and starts with `(`.
