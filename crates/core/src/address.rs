@@ -21,6 +21,8 @@ pub enum Address {
     /// A path in the file system; `None` for an end that is not bound to one, as most Unix
     /// clients are.
     Unix(Option<Arc<Path>>),
+    /// What has no address: a pipe, a terminal, a file. The text says what it is, for people.
+    Pipe(Arc<str>),
 }
 
 impl Address {
@@ -35,7 +37,7 @@ impl Address {
     pub fn socket_addr(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(address) => Some(*address),
-            Self::Unix(_) => None,
+            Self::Unix(_) | Self::Pipe(_) => None,
         }
     }
 }
@@ -46,13 +48,14 @@ impl From<SocketAddr> for Address {
     }
 }
 
-/// As `host:port`, or `unix:path`.
+/// As `host:port`, `unix:path`, or what it is.
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => address.fmt(f),
             Self::Unix(Some(path)) => write!(f, "unix:{}", path.display()),
             Self::Unix(None) => f.write_str("unix:"),
+            Self::Pipe(what) => f.write_str(what),
         }
     }
 }

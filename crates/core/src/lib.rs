@@ -20,6 +20,7 @@ mod limits;
 mod output;
 pub mod policies;
 mod policy;
+mod process;
 mod protocol;
 mod reactor;
 mod reason;
@@ -48,6 +49,12 @@ pub use layer::{Layer, LayerIo};
 pub use limits::ConnectionLimits;
 pub use output::{FileRegion, OutputQueue, Segment};
 pub use policy::Policy;
+pub use process::{
+    ChildControl, ChildProcess, Descriptor, ExitStatus, Grouping, Output, OutputTooLong,
+    ParseSignalError, Process, ProcessProtocol, ProcessTerminated, ProcessTransport,
+    ReactorProcess, Signal, SignalError, Spawn, SpawnError, WindowSize, process_output,
+    process_value,
+};
 pub use protocol::{Factory, Protocol};
 pub use reactor::{Port, ReactorCore, ReactorNet, ReactorTasks, ReactorTime};
 pub use reason::{

@@ -14,7 +14,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::endpoint::{ClientEndpoint, ClientKind, ServerEndpoint, ServerKind};
 use crate::{
-    Address, Connection, Deferred, DelayedCall, Factory, ListenError, ReactorThreads, Task,
+    Address, Connection, Deferred, DelayedCall, Factory, ListenError, ReactorProcess,
+    ReactorThreads, Task,
 };
 
 /// Time and timers.
@@ -80,9 +81,15 @@ fn no_such_endpoints() -> io::Error {
 }
 
 /// All that a protocol may ask of the loop that runs it.
-pub trait ReactorCore: ReactorTime + ReactorTasks + ReactorNet + ReactorThreads {}
+pub trait ReactorCore:
+    ReactorTime + ReactorTasks + ReactorNet + ReactorThreads + ReactorProcess
+{
+}
 
-impl<R: ReactorTime + ReactorTasks + ReactorNet + ReactorThreads> ReactorCore for R {}
+impl<R> ReactorCore for R where
+    R: ReactorTime + ReactorTasks + ReactorNet + ReactorThreads + ReactorProcess
+{
+}
 
 /// A listening port. Dropping it changes nothing; it listens until it is told to stop, or the
 /// reactor ends.

@@ -12,12 +12,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::Clock;
+use super::children::{ChildEnd, Ends, MemoryChild};
 use crate::endpoint::{ClientEndpoint, ServerEndpoint};
 use crate::{
-    Address, Channel, ConnectError, Connection, ConnectionAborted, ConnectionId, ContextSnapshot,
-    Deferred, DelayedCall, Factory, Failure, JobName, ListenError, LoopContext, OutputQueue,
-    Panicked, Port, Protocol, ReactorCore, ReactorNet, ReactorTasks, ReactorThreads, ReactorTime,
-    Resolver, SendStatus, Step, Task, Tasks, ThreadJobError,
+    Address, Channel, ChildProcess, ConnectError, Connection, ConnectionAborted, ConnectionId,
+    ConnectionLimits, ContextSnapshot, Deferred, DelayedCall, Descriptor, Factory, Failure,
+    JobName, ListenError, LoopContext, OutputQueue, Panicked, Port, Process, ProcessProtocol,
+    Protocol, ReactorCore, ReactorNet, ReactorProcess, ReactorTasks, ReactorThreads, ReactorTime,
+    Resolver, SendStatus, Spawn, SpawnError, Step, Task, Tasks, ThreadJobError,
 };
 
 /// A reactor for tests: what is written on one end of a connection is received on the other, when
@@ -76,6 +78,11 @@ pub(super) struct Memory {
     window: Cell<usize>,
     /// The most bytes that are received at once.
     split: Cell<usize>,
+    /// The processes that nobody has taken.
+    children: RefCell<Vec<MemoryChild>>,
+    spawned: Cell<u32>,
+    /// What the next process fails with.
+    refusal: Cell<Option<SpawnError>>,
 }
 
 /// Who listens, by the [`key`] of the address.
@@ -135,6 +142,9 @@ impl MemoryReactor {
                 given: Cell::new(0),
                 window: Cell::new(256 * 1024),
                 split: Cell::new(64 * 1024),
+                children: RefCell::default(),
+                spawned: Cell::new(0),
+                refusal: Cell::new(None),
             }
         });
         Self { inner }
@@ -210,6 +220,31 @@ impl MemoryReactor {
         self.inner.ends.borrow().len()
     }
 
+    /// The other sides of the processes that were started since the last call. Nothing runs in
+    /// memory: what a process does, the test does.
+    #[must_use]
+    pub fn take_children(&self) -> Vec<MemoryChild> {
+        self.inner.children.take()
+    }
+
+    /// Lets the next process fail to start.
+    ///
+    /// ```
+    /// use ropewalk_core::testing::MemoryReactor;
+    /// use ropewalk_core::{ProcessProtocol, Spawn, SpawnError};
+    ///
+    /// struct Silent;
+    /// impl ProcessProtocol for Silent {}
+    ///
+    /// let reactor = MemoryReactor::new();
+    /// reactor.refuse_to_spawn(SpawnError::ReactorStopped);
+    /// assert!(reactor.spawn_process(&Spawn::new("cat"), Box::new(Silent)).is_err());
+    /// assert!(reactor.spawn_process(&Spawn::new("cat"), Box::new(Silent)).is_ok());
+    /// ```
+    pub fn refuse_to_spawn(&self, error: SpawnError) {
+        self.inner.refusal.set(Some(error));
+    }
+
     /// Tells all connections that the program shuts down.
     pub fn drain(&self) {
         for id in self.inner.ids() {
@@ -260,6 +295,22 @@ impl Factory for Once {
     }
 }
 
+/// Builds this side of a pipe.
+struct PipeFactory {
+    protocol: Once,
+    limits: ConnectionLimits,
+}
+
+impl Factory for PipeFactory {
+    fn build_protocol(&self, peer: &Address) -> Option<Box<dyn Protocol>> {
+        self.protocol.build_protocol(peer)
+    }
+
+    fn limits(&self) -> ConnectionLimits {
+        self.limits.clone()
+    }
+}
+
 impl Memory {
     /// Joins what the factories build, not yet told that they are up: the client and the server.
     /// `None` if the client's factory builds nothing. What the server's refuses, the client finds
@@ -280,6 +331,7 @@ impl Memory {
         let from = match &port {
             Address::Tcp(_) => Address::Tcp(([192, 0, 2, 2], ephemeral).into()),
             Address::Unix(_) => Address::Unix(None),
+            Address::Pipe(_) => port.clone(),
         };
         let at_client = self.build(client, ids[0], port.clone(), from.clone())?;
         let at_server = self.build(server, ids[1], from, port);
@@ -562,7 +614,7 @@ impl Drop for Memory {
 fn key(address: &Address) -> String {
     match address {
         Address::Tcp(address) => format!("tcp:{}", address.port()),
-        unix @ Address::Unix(_) => unix.to_string(),
+        other => other.to_string(),
     }
 }
 
@@ -607,6 +659,62 @@ impl ReactorThreads for Memory {
         self.jobs.borrow_mut().insert(number, job);
         ran
     }
+}
+
+/// Each pipe is a connection to the test's side of the process.
+impl ReactorProcess for Memory {
+    fn spawn_process(
+        &self,
+        spawn: &Spawn,
+        protocol: Box<dyn ProcessProtocol>,
+    ) -> Result<Process, SpawnError> {
+        if let Some(error) = self.refusal.take() {
+            return Err(error);
+        }
+        let number = self.spawned.get() + 1;
+        self.spawned.set(number);
+        let ends = Ends::default();
+        let control = Box::new(ends.clone());
+        let context = Rc::clone(&self.context);
+        let child = ChildProcess::new(context, spawn, number, control, protocol);
+        for (descriptor, is_writable) in piped(spawn) {
+            let near = PipeFactory {
+                protocol: Once(Cell::new(Some(child.pipe(descriptor, is_writable)))),
+                limits: spawn.limits.clone(),
+            };
+            let far = Box::new(ChildEnd::new(&ends, descriptor)) as Box<dyn Protocol>;
+            let far = Once(Cell::new(Some(far)));
+            let what = format!("descriptor {descriptor} of {} ({number})", spawn.name());
+            if let Some([near, far]) = self.join(&near, &far, Address::Pipe(what.into())) {
+                child.joined(descriptor, self.handle(near).unwrap_or_default());
+                ends.joined(descriptor, self.handle(far).unwrap_or_default());
+            }
+        }
+        let started = child.clone();
+        self.call_later(Duration::ZERO, Box::new(move || started.start()));
+        let handle = child.handle();
+        let taken = MemoryChild::new(spawn.clone(), child, ends);
+        self.children.borrow_mut().push(taken);
+        Ok(handle)
+    }
+}
+
+/// The descriptors that are pipes, and whether they are written to. A terminal is one that goes
+/// both ways.
+fn piped(spawn: &Spawn) -> Vec<(u32, bool)> {
+    let mut piped = Vec::new();
+    if spawn.terminal.is_some() {
+        piped.push((1, true));
+    }
+    for (number, descriptor) in &spawn.descriptors {
+        match descriptor {
+            _ if spawn.terminal.is_some() && *number < 3 => {}
+            Descriptor::PipeIn => piped.push((*number, true)),
+            Descriptor::PipeOut => piped.push((*number, false)),
+            _ => {}
+        }
+    }
+    piped
 }
 
 /// Hosts are not told apart: a connection goes to whoever listens on its port or path.

@@ -3,11 +3,13 @@
 //! [`StringTransport`] for one protocol called by hand; [`Pair`] for two that talk to each other;
 //! [`MemoryReactor`] for what listens, connects and starts tasks; [`Clock`] for time alone.
 
+mod children;
 mod clock;
 mod memory;
 mod pair;
 mod string_transport;
 
+pub use children::MemoryChild;
 pub use clock::Clock;
 pub use memory::MemoryReactor;
 pub use pair::Pair;
