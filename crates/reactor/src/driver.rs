@@ -46,6 +46,11 @@ pub struct ListenerId(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct QueryId(pub u64);
 
+/// Names a descriptor that is watched within its loop: a small number, used again after it was
+/// reported, or `unwatch`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct WatchId(pub u32);
+
 /// Where to connect to, when names have been looked up.
 #[derive(Clone, Copy, Debug)]
 pub enum Target<'a> {
@@ -128,6 +133,38 @@ pub trait Driver {
         Err(io::ErrorKind::Unsupported.into())
     }
 
+    /// Serves descriptors of what need not be a socket, a pipe, a terminal or a file, as
+    /// `connection`: bytes come from `read` and go to `write`. Without one of them it goes one way
+    /// only. Neither blocks. It is up; `opened` is not reported. What is written to a pipe that
+    /// nobody reads is an error of `send`; with nothing but `write`, `failed` tells of it at once.
+    ///
+    /// # Errors
+    /// What the operating system refused, or the driver knows no descriptors.
+    fn attach(
+        &self,
+        connection: ConnectionId,
+        read: Option<OwnedFd>,
+        write: Option<OwnedFd>,
+    ) -> io::Result<()> {
+        let _ = (connection, read, write);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Reports `ready` for `watch`, once, when `descriptor` can be read. Its name is free then. It
+    /// may be reported too early, and never too late.
+    ///
+    /// # Errors
+    /// What the operating system refused, or the driver knows no descriptors.
+    fn watch(&self, watch: WatchId, descriptor: Rc<OwnedFd>) -> io::Result<()> {
+        let _ = (watch, descriptor);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Reports `watch` no more. An unknown name is ignored.
+    fn unwatch(&self, watch: WatchId) {
+        let _ = watch;
+    }
+
     /// Sends from the front of `output`, consuming what is taken.
     ///
     /// # Errors
@@ -203,4 +240,7 @@ pub trait Completions {
 
     /// The connection is broken.
     fn failed(&mut self, connection: ConnectionId, error: io::Error);
+
+    /// What is watched can be read.
+    fn ready(&mut self, watch: WatchId);
 }

@@ -24,15 +24,16 @@ use ropewalk_core::timer::{Timers, Wheel};
 use ropewalk_core::{
     Address, Channel, Connection, ConnectionAborted, ConnectionId, ConnectionLimits, Deferred,
     DelayedCall, Doing, Factory, Failure, JobName, ListenError, LoopContext, Panicked, Port,
-    ReactorCore, Step, Task, Tasks,
+    Process, ProcessProtocol, Protocol, ReactorCore, Spawn, SpawnError, Step, Task, Tasks,
 };
 
 use crate::connect::Attempt;
 use crate::connections::{Connections, Entry, Side};
-use crate::driver::{Accept, Completions, Driver, ListenerId, QueryId};
+use crate::driver::{Accept, Completions, Driver, ListenerId, QueryId, WatchId};
 use crate::inherited;
 use crate::kinds;
 use crate::ports::Ports;
+use crate::processes::Processes;
 use crate::reactor::{Handle, RunError, stopped_connect};
 use crate::remote::Remote;
 use crate::shutdown::{Shutdown, shut_down};
@@ -71,6 +72,7 @@ pub(crate) struct EventLoop {
     unfinished: RefCell<Vec<ConnectionId>>,
     pub(crate) remote: Arc<Remote>,
     pub(crate) jobs: Jobs,
+    pub(crate) processes: Processes,
     pub(crate) stalls: Arc<Stalls>,
     startup: RefCell<Vec<Call>>,
     pub(crate) shutdown: Shutdown,
@@ -118,6 +120,7 @@ impl EventLoop {
                 unfinished: RefCell::default(),
                 remote,
                 jobs: Jobs::new(),
+                processes: Processes::default(),
                 stalls: Stalls::new(),
                 startup: RefCell::default(),
                 shutdown: Shutdown::new(),
@@ -481,6 +484,38 @@ impl EventLoop {
         }
     }
 
+    /// A connection over descriptors that need not be sockets, which nobody serves yet:
+    /// [`begin_attached`](Self::begin_attached) comes next.
+    pub(crate) fn open_attached(
+        &self,
+        read: Option<OwnedFd>,
+        write: Option<OwnedFd>,
+    ) -> io::Result<ConnectionId> {
+        let id = self.connections.borrow_mut().open(Side::Connected);
+        let attached = self.driver.attach(id, read, write);
+        attached.inspect_err(|_| self.free(id)).map(|()| id)
+    }
+
+    /// Lets `protocol` serve it.
+    pub(crate) fn begin_attached(
+        &self,
+        id: ConnectionId,
+        protocol: Box<dyn Protocol>,
+        limits: &Rc<ConnectionLimits>,
+        peer: Address,
+    ) -> Connection {
+        let context = Rc::clone(&self.context);
+        let host = Rc::new(peer.clone());
+        let limits = Rc::clone(limits);
+        let channel = Channel::new(context, id, protocol, Vec::new(), limits, peer, host);
+        let connection = channel.connection();
+        if let Some(entry) = self.connections.borrow_mut().get(id) {
+            entry.channel = Some(channel);
+        }
+        self.with_channel(id, Channel::connected);
+        connection
+    }
+
     /// A handle to a connection that is not at work.
     pub(crate) fn connection(&self, id: ConnectionId) -> Option<Connection> {
         let mut connections = self.connections.borrow_mut();
@@ -647,6 +682,7 @@ impl EventLoop {
         // What ends may start something anew; it is ended too, a bounded number of times.
         for _ in 0..TOUCH_ROUNDS {
             self.give_up_attempts();
+            self.processes.abandon(self);
             let ids = self.connections.borrow().ids(None);
             for id in &ids {
                 self.with_channel(*id, |channel| {
@@ -734,6 +770,16 @@ impl ropewalk_core::ReactorTasks for EventLoop {
 impl ropewalk_core::ReactorThreads for EventLoop {
     fn run_in_thread(&self, name: JobName, job: Box<dyn FnOnce() + Send>) -> Deferred<()> {
         self.jobs.defer(self, &self.jobs.pool, name, job)
+    }
+}
+
+impl ropewalk_core::ReactorProcess for EventLoop {
+    fn spawn_process(
+        &self,
+        spawn: &Spawn,
+        protocol: Box<dyn ProcessProtocol>,
+    ) -> Result<Process, SpawnError> {
+        self.processes.spawn(self, spawn, protocol)
     }
 }
 
@@ -828,5 +874,9 @@ impl Completions for Sink<'_> {
     fn failed(&mut self, connection: ConnectionId, error: io::Error) {
         self.0
             .with_channel(connection, |channel| channel.failed(error));
+    }
+
+    fn ready(&mut self, watch: WatchId) {
+        self.0.processes.ready(self.0, watch);
     }
 }

@@ -21,6 +21,7 @@ mod inherited;
 mod kinds;
 mod poll;
 mod ports;
+mod processes;
 mod react;
 mod reactor;
 mod remote;

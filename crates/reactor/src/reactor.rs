@@ -13,7 +13,8 @@ use std::time::{Duration, Instant, SystemTime};
 use ropewalk_core::endpoint::{ClientEndpoint, ClientKind, ServerEndpoint, ServerKind};
 use ropewalk_core::{
     ConnectError, Connection, Deferred, DelayedCall, Factory, IntoDeferred, JobName, ListenError,
-    Port, ReactorNet, ReactorTasks, ReactorThreads, ReactorTime, Task, ThreadJobError,
+    Port, Process, ProcessProtocol, ReactorNet, ReactorProcess, ReactorTasks, ReactorThreads,
+    ReactorTime, Spawn, SpawnError, Task, ThreadJobError,
 };
 
 use crate::PollDriver;
@@ -196,6 +197,40 @@ impl Handle {
         factory: Rc<dyn Factory>,
     ) -> Deferred<Connection> {
         self.inner.connect(endpoint, factory)
+    }
+
+    /// Starts a process, and tells `protocol` what happens to it: see
+    /// [`ReactorProcess::spawn_process`]. [`process_output`](ropewalk_core::process_output) runs a
+    /// program to its end.
+    ///
+    /// The loop stands still while the process is made, as long as a fork takes: a millisecond or
+    /// so, and more in a program of many gigabytes.
+    ///
+    /// # Errors
+    /// The program is not there, or what else the operating system refused.
+    ///
+    /// ```
+    /// use ropewalk_core::{Output, Spawn, process_output};
+    /// use ropewalk_reactor::Reactor;
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let stop = reactor.handle();
+    /// let spawn = Spawn::new("echo").arg("hello");
+    /// let told = process_output(&*reactor, &spawn).add_callback(move |output: Output| {
+    ///     assert_eq!(output.stdout, b"hello\n");
+    ///     assert!(output.status.success());
+    ///     stop.stop();
+    /// });
+    /// reactor.run()?;
+    /// # let _: ropewalk_core::Deferred<()> = told;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn spawn_process(
+        &self,
+        spawn: &Spawn,
+        protocol: impl ProcessProtocol,
+    ) -> Result<Process, SpawnError> {
+        self.inner.spawn_process(spawn, Box::new(protocol))
     }
 
     /// Runs `call` when `delay` has passed.
@@ -402,6 +437,16 @@ impl ReactorTasks for Handle {
 impl ReactorThreads for Handle {
     fn run_in_thread(&self, name: JobName, job: Box<dyn FnOnce() + Send>) -> Deferred<()> {
         self.inner.run_in_thread(name, job)
+    }
+}
+
+impl ReactorProcess for Handle {
+    fn spawn_process(
+        &self,
+        spawn: &Spawn,
+        protocol: Box<dyn ProcessProtocol>,
+    ) -> Result<Process, SpawnError> {
+        self.inner.spawn_process(spawn, protocol)
     }
 }
 

@@ -20,7 +20,8 @@ pub enum Phase {
     /// No more connections are accepted, and those that were are told to
     /// [`drain`](ropewalk_core::Protocol::drain). The phase lasts until they are gone.
     Before,
-    /// The connections that this side made are told to drain. The phase lasts until they are gone,
+    /// The connections that this side made are told to drain, and processes are ended
+    /// ([`Spawn`](ropewalk_core::Spawn) says how). The phase lasts until they are gone,
     /// and the last job of the reactor's own [pool](crate::Handle::thread_pool) is done; it takes no
     /// more from when the connections are gone. When the triggers have fired, no connection can be
     /// made any more, so that who connects again and again does not keep the phase; those that were
@@ -137,6 +138,7 @@ pub(crate) async fn shut_down(event_loop: Rc<EventLoop>) {
     shutdown.connects_no_more.set(true);
     event_loop.give_up_attempts();
     event_loop.drain(None, &told.into_iter().collect());
+    event_loop.processes.end().await;
     shutdown.drained(&event_loop, None).await;
     event_loop.jobs.drain(&event_loop).await;
     shutdown.run_triggers(Phase::After).await;

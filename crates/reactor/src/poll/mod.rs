@@ -7,25 +7,28 @@
 //! promises.
 
 mod listener;
+mod pipes;
 mod resolver;
 mod socket;
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Registry, Token, Waker};
 use ropewalk_core::endpoint::ServerEndpoint;
 use ropewalk_core::{Address, ConnectionId, OutputQueue, SendStatus, SocketOption};
 
-use crate::driver::{Accept, Completions, Driver, ListenerId, QueryId, Target, Wake};
+use crate::driver::{Accept, Completions, Driver, ListenerId, QueryId, Target, Wake, WatchId};
 pub(crate) use listener::probe;
 use listener::{Accepted, Listener};
+use pipes::Pipes;
 use resolver::Resolver;
 use socket::{Socket, Stream, flag};
 
@@ -43,6 +46,8 @@ const EVENTS: usize = 1024;
 const WAKER: Token = Token(usize::MAX);
 /// Tokens with this bit are listeners, those without it connections.
 const LISTENER: usize = 1 << 63;
+/// Tokens with both of these bits are descriptors that are watched.
+const WATCH: usize = 1 << 61;
 
 /// The driver for real sockets.
 pub struct PollDriver {
@@ -53,6 +58,7 @@ pub struct PollDriver {
     /// By the index of the connection's name.
     sockets: RefCell<Vec<Option<Socket>>>,
     listeners: RefCell<Vec<Option<Listener>>>,
+    watches: RefCell<BTreeMap<u32, Rc<OwnedFd>>>,
     /// What may be read, written or accepted now.
     ready: RefCell<VecDeque<Ready>>,
     resolver: Resolver,
@@ -63,6 +69,7 @@ pub struct PollDriver {
 enum Ready {
     Connection(u32),
     Listener(u32),
+    Watch(u32),
 }
 
 struct PollWaker(Waker);
@@ -92,6 +99,7 @@ impl PollDriver {
             buffer: Cell::new(Some(vec![0; READ_BUFFER].into_boxed_slice())),
             sockets: RefCell::default(),
             listeners: RefCell::default(),
+            watches: RefCell::default(),
             ready: RefCell::default(),
             waker,
         })
@@ -116,13 +124,17 @@ impl PollDriver {
             _ => socket::READS | Interest::WRITABLE,
         };
         stream.register(&self.registry, connection_token(id), interest)?;
+        self.place(id, stream, flags);
+        Ok(())
+    }
+
+    fn place(&self, id: ConnectionId, stream: Stream, flags: u16) {
         let mut sockets = self.sockets.borrow_mut();
         let index = id.index() as usize;
         if sockets.len() <= index {
             sockets.resize_with(index + 1, || None);
         }
         sockets[index] = Some(Socket::new(stream, id.generation(), flags));
-        Ok(())
     }
 
     fn remove(&self, id: ConnectionId) -> Option<Socket> {
@@ -154,6 +166,11 @@ impl PollDriver {
     /// Notes what the kernel said of a token.
     fn note(&self, event: &mio::event::Event) {
         let token = event.token().0;
+        if token & (LISTENER | WATCH) == LISTENER | WATCH {
+            let mut ready = self.ready.borrow_mut();
+            ready.push_back(Ready::Watch(token as u32));
+            return;
+        }
         if token & LISTENER != 0 {
             let id = token as u32;
             let mut listeners = self.listeners.borrow_mut();
@@ -234,7 +251,7 @@ impl PollDriver {
                 match &read {
                     Ok(0) => socket.set(flag::READ_END),
                     // A short read has emptied the socket, unless it holds something else.
-                    Ok(read) if *read < buffer.len() && !socket.is(flag::MORE) => {
+                    Ok(read) if *read < buffer.len() && !socket.is(flag::MORE | flag::PIPES) => {
                         socket.clear(flag::READABLE);
                     }
                     Ok(_) => {}
@@ -303,7 +320,9 @@ impl PollDriver {
                 Accept::As(connection) => connection,
                 Accept::Refuse => continue,
                 Accept::HandOver(to) => {
-                    to(stream.into());
+                    if let Some(socket) = stream.into_socket() {
+                        to(socket);
+                    }
                     continue;
                 }
             };
@@ -320,6 +339,21 @@ impl PollDriver {
         let mut listeners = self.listeners.borrow_mut();
         let listener = listeners.get_mut(id.0 as usize)?.as_mut()?;
         Some(action(listener))
+    }
+
+    /// Ends a watch, if there is one of this name.
+    fn end_watch(&self, id: u32) -> bool {
+        let Some(descriptor) = self.watches.borrow_mut().remove(&id) else {
+            return false;
+        };
+        // The registration would live on with a duplicate.
+        if let Err(error) = self
+            .registry
+            .deregister(&mut SourceFd(&descriptor.as_raw_fd()))
+        {
+            tracing::debug!(%error, "a descriptor was not watched");
+        }
+        true
     }
 
     fn insert_listener(&self, id: ListenerId, listener: Listener) -> Address {
@@ -361,6 +395,37 @@ impl Driver for PollDriver {
 
     fn take_over(&self, id: ConnectionId, socket: OwnedFd) -> io::Result<()> {
         self.insert(id, Stream::adopt(socket)?, flag::READING)
+    }
+
+    fn attach(
+        &self,
+        id: ConnectionId,
+        read: Option<OwnedFd>,
+        write: Option<OwnedFd>,
+    ) -> io::Result<()> {
+        let (pipes, mut flags) = Pipes::open(read, write);
+        let is_watched = pipes.register(&self.registry, connection_token(id))?;
+        if !is_watched {
+            flags |= flag::READABLE;
+        }
+        self.place(id, Stream::Pipes(pipes), flags);
+        if self.socket(id, |socket| socket.may_read()) == Some(true) {
+            self.queue(id);
+        }
+        Ok(())
+    }
+
+    fn watch(&self, watch: WatchId, descriptor: Rc<OwnedFd>) -> io::Result<()> {
+        let token = Token(LISTENER | WATCH | watch.0 as usize);
+        let raw = descriptor.as_raw_fd();
+        self.registry
+            .register(&mut SourceFd(&raw), token, Interest::READABLE)?;
+        self.watches.borrow_mut().insert(watch.0, descriptor);
+        Ok(())
+    }
+
+    fn unwatch(&self, watch: WatchId) {
+        self.end_watch(watch.0);
     }
 
     fn resume_accepting(&self, id: ListenerId) {
@@ -419,7 +484,7 @@ impl Driver for PollDriver {
     }
 
     fn shutdown_write(&self, id: ConnectionId) -> io::Result<()> {
-        self.socket(id, |socket| socket.stream.shutdown_write())
+        self.socket(id, |socket| socket.stream.shutdown_write(&self.registry))
             .unwrap_or_else(|| Err(io::ErrorKind::NotConnected.into()))
     }
 
@@ -479,6 +544,11 @@ impl Driver for PollDriver {
                     }
                 }
                 Some(Ready::Listener(id)) => self.accept(ListenerId(id), completions),
+                Some(Ready::Watch(id)) => {
+                    if self.end_watch(id) {
+                        completions.ready(WatchId(id));
+                    }
+                }
                 None => break,
             }
         }

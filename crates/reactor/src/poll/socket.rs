@@ -14,6 +14,7 @@ use ropewalk_core::{Address, ConnectionId, FileRegion, OutputQueue, SocketOption
 use rustix::net::{SendAncillaryBuffer, SendFlags, send, sendmsg};
 use socket2::{Domain, SockAddr, SockRef, TcpKeepalive, Type};
 
+use super::pipes::Pipes;
 use super::{canonical, connection_token};
 use crate::driver::Target;
 
@@ -55,9 +56,11 @@ pub(super) mod flag {
     pub(crate) const ERROR: u16 = 1 << 8;
     /// It stands in the queue of what is ready.
     pub(crate) const QUEUED: u16 = 1 << 9;
+    /// It is no socket. A short read says nothing: a terminal gives a line at a time.
+    pub(crate) const PIPES: u16 = 1 << 10;
 }
 
-/// One connection of the driver: 16 bytes.
+/// One connection of the driver: 20 bytes.
 pub(super) struct Socket {
     pub(super) stream: Stream,
     pub(super) generation: u32,
@@ -131,8 +134,9 @@ impl Socket {
                 return Ok(Sent::Enough);
             }
             let step = match output.file() {
-                Some(region) => send_file(self.stream.as_fd(), region, budget),
-                None => send_memory(self.stream.as_fd(), output),
+                _ if self.is(flag::PIPES) => self.stream.write_pipe(output),
+                Some(region) => send_file(self.stream.socket()?, region, budget),
+                None => send_memory(self.stream.socket()?, output),
             };
             let full = match step {
                 Ok(step) => {
@@ -206,19 +210,11 @@ fn send_file(socket: BorrowedFd<'_>, region: &FileRegion, budget: u64) -> io::Re
     }
 }
 
-/// A stream socket of either family.
+/// A stream socket of either family, or what is no socket.
 pub(super) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
-}
-
-impl From<Stream> for OwnedFd {
-    fn from(stream: Stream) -> Self {
-        match stream {
-            Stream::Tcp(stream) => std::net::TcpStream::from(stream).into(),
-            Stream::Unix(stream) => std::os::unix::net::UnixStream::from(stream).into(),
-        }
-    }
+    Pipes(Pipes),
 }
 
 impl Stream {
@@ -270,11 +266,39 @@ impl Stream {
         }
     }
 
-    fn source(&mut self) -> &mut dyn Source {
+    /// Its descriptor, if it is a socket.
+    pub(super) fn into_socket(self) -> Option<OwnedFd> {
         match self {
-            Self::Tcp(stream) => stream,
-            Self::Unix(stream) => stream,
+            Self::Tcp(stream) => Some(std::net::TcpStream::from(stream).into()),
+            Self::Unix(stream) => Some(std::os::unix::net::UnixStream::from(stream).into()),
+            Self::Pipes(_) => None,
         }
+    }
+
+    fn socket(&self) -> io::Result<BorrowedFd<'_>> {
+        match self {
+            Self::Tcp(stream) => Ok(stream.as_fd()),
+            Self::Unix(stream) => Ok(stream.as_fd()),
+            Self::Pipes(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// `None` for what is no socket: it was registered for all when it was attached.
+    fn source(&mut self) -> Option<&mut dyn Source> {
+        match self {
+            Self::Tcp(stream) => Some(stream),
+            Self::Unix(stream) => Some(stream),
+            Self::Pipes(_) => None,
+        }
+    }
+
+    fn write_pipe(&self, output: &mut OutputQueue) -> io::Result<Step> {
+        let Self::Pipes(pipes) = self else {
+            return Err(io::ErrorKind::Unsupported.into());
+        };
+        let sent = pipes.write(output.front()?)? as u64;
+        // Whether it takes more, the next call tells.
+        Ok(Step { sent, full: false })
     }
 
     pub(super) fn register(
@@ -283,7 +307,8 @@ impl Stream {
         token: Token,
         interest: Interest,
     ) -> io::Result<()> {
-        self.source().register(registry, token, interest)
+        let source = self.source();
+        source.map_or(Ok(()), |source| source.register(registry, token, interest))
     }
 
     fn reregister(
@@ -292,13 +317,17 @@ impl Stream {
         token: Token,
         interest: Interest,
     ) -> io::Result<()> {
-        self.source().reregister(registry, token, interest)
+        let source = self.source();
+        source.map_or(Ok(()), |source| {
+            source.reregister(registry, token, interest)
+        })
     }
 
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.read(buffer),
             Self::Unix(stream) => stream.read(buffer),
+            Self::Pipes(pipes) => pipes.read(buffer),
         }
     }
 
@@ -306,6 +335,7 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.take_error(),
             Self::Unix(stream) => stream.take_error(),
+            Self::Pipes(pipes) => Ok(pipes.error()),
         }
     }
 
@@ -317,13 +347,18 @@ impl Stream {
                 let address = stream.local_addr()?;
                 Ok(Address::Unix(address.as_pathname().map(Arc::from)))
             }
+            Self::Pipes(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 
-    pub(super) fn shutdown_write(&self) -> io::Result<()> {
+    pub(super) fn shutdown_write(&mut self, registry: &Registry) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => stream.shutdown(Shutdown::Write),
             Self::Unix(stream) => stream.shutdown(Shutdown::Write),
+            Self::Pipes(pipes) => {
+                pipes.close_write(registry);
+                Ok(())
+            }
         }
     }
 
@@ -343,15 +378,6 @@ impl Stream {
         if let Self::Tcp(stream) = self {
             // It fails on a connection that is gone already, which is what is wanted.
             let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
-        }
-    }
-}
-
-impl AsFd for Stream {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Self::Tcp(stream) => stream.as_fd(),
-            Self::Unix(stream) => stream.as_fd(),
         }
     }
 }
