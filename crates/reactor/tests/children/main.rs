@@ -1,0 +1,8 @@
+//! Real processes, one test at a time: they count descriptors, and children, of this process.
+
+mod descriptors;
+mod ending;
+mod rig;
+mod starting;
+mod talking;
+mod terminals;
