@@ -3,13 +3,14 @@
 //!
 //! The reactor library handles the signals, the drain and the sharing of ports among the workers.
 
+use std::cell::RefCell;
 use std::io::{self, Write};
 use std::num::NonZeroUsize;
 use std::rc::Rc;
 
 use ropewalk_core::endpoint::{ServerEndpoint, UnixConnect};
-use ropewalk_core::{Address, Factory, Failure, ListenError, Port};
-use ropewalk_reactor::{Worker, Workers, WorkersError};
+use ropewalk_core::{Address, Factory, Failure, ListenError, Policy, Port, Protocol};
+use ropewalk_reactor::{Handle, Worker, Workers, WorkersError};
 
 use crate::exit::Stop;
 
@@ -52,7 +53,13 @@ impl Serving<'_> {
         let ports = self
             .listen
             .iter()
-            .map(|endpoint| worker.listen(endpoint, Rc::clone(&factory)))
+            .map(|endpoint| match endpoint {
+                ServerEndpoint::Stdio => {
+                    let stop = worker.reactor().handle();
+                    worker.listen(endpoint, Rc::new(Single::new(Rc::clone(&factory), stop)))
+                }
+                _ => worker.listen(endpoint, Rc::clone(&factory)),
+            })
             .collect::<Result<Vec<_>, _>>()?;
         if worker.index() + 1 == self.workers.get() {
             let location = self.location;
@@ -67,13 +74,55 @@ impl Serving<'_> {
     }
 }
 
+/// Stops the reactor when the one connection that there can be has ended: nothing else is served
+/// over the standard streams.
+struct Single {
+    factory: Rc<dyn Factory>,
+    stop: RefCell<Option<StopWhenDropped>>,
+}
+
+struct StopWhenDropped(Handle);
+
+impl Single {
+    fn new(factory: Rc<dyn Factory>, reactor: Handle) -> Self {
+        let stop = RefCell::new(Some(StopWhenDropped(reactor)));
+        Self { factory, stop }
+    }
+}
+
+impl Factory for Single {
+    fn build_protocol(&self, peer: &Address) -> Option<Box<dyn Protocol>> {
+        self.factory.build_protocol(peer)
+    }
+
+    fn wrapped(&self) -> Option<&dyn Factory> {
+        Some(&self.factory)
+    }
+
+    fn build_policies(&self, peer: &Address) -> Vec<Box<dyn Policy>> {
+        let mut policies = self.factory.build_policies(peer);
+        if let Some(stop) = self.stop.take() {
+            policies.push(Box::new(stop));
+        }
+        policies
+    }
+}
+
+impl Policy for StopWhenDropped {}
+
+impl Drop for StopWhenDropped {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
 /// An address as an endpoint: what a client of ours would be told to connect to.
 pub(crate) fn as_endpoint(endpoint: &ServerEndpoint, address: &Address) -> String {
     match address {
         Address::Tcp(address) if speaks_tls(endpoint) => format!("tls:{address}"),
         Address::Tcp(address) => format!("tcp:{address}"),
         Address::Unix(Some(path)) => UnixConnect::new(&**path).to_string(),
-        Address::Unix(None) => address.to_string(),
+        Address::Unix(None) | Address::Pipe(_) => address.to_string(),
     }
 }
 

@@ -50,7 +50,7 @@ pub use limits::ConnectionLimits;
 pub use output::{FileRegion, OutputQueue, Segment};
 pub use policy::Policy;
 pub use process::{
-    ChildControl, ChildProcess, Descriptor, ExitStatus, Grouping, Output, OutputTooLong,
+    ChildControl, ChildDescriptor, ChildProcess, ExitStatus, Grouping, Output, OutputTooLong,
     ParseSignalError, Process, ProcessProtocol, ProcessTerminated, ProcessTransport,
     ReactorProcess, Signal, SignalError, Spawn, SpawnError, WindowSize, process_output,
     process_value,

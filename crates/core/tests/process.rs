@@ -6,17 +6,19 @@ use std::time::Duration;
 
 use ropewalk_core::testing::{MemoryChild, MemoryReactor};
 use ropewalk_core::{
-    Cancelled, ConnectionLimits, Deferred, Descriptor, ExitStatus, Failure, Output, OutputTooLong,
-    Process, ProcessProtocol, ProcessTransport, Signal, SignalError, Spawn, SpawnError, WindowSize,
-    process_output, process_value,
+    Cancelled, ChildDescriptor, ConnectionLimits, Deferred, ExitStatus, Failure, Output,
+    OutputTooLong, Process, ProcessProtocol, ProcessTransport, Signal, SignalError, Spawn,
+    SpawnError, WindowSize, process_output, process_value,
 };
 
 type Log = Rc<RefCell<Vec<String>>>;
 
+type On = Box<dyn FnMut(&str, &mut ProcessTransport)>;
+
 /// Notes all that it is told; `on` is called after each note.
 struct Noting {
     log: Log,
-    on: Box<dyn FnMut(&str, &mut ProcessTransport)>,
+    on: On,
 }
 
 impl Noting {
@@ -28,36 +30,36 @@ impl Noting {
         })
     }
 
-    fn note(&mut self, transport: &mut ProcessTransport, event: String) {
-        self.log.borrow_mut().push(event.clone());
-        (self.on)(&event, transport);
+    fn note(&mut self, transport: &mut ProcessTransport, event: &str) {
+        self.log.borrow_mut().push(event.to_owned());
+        (self.on)(event, transport);
     }
 }
 
 impl ProcessProtocol for Noting {
     fn connection_made(&mut self, transport: &mut ProcessTransport) {
-        self.note(transport, "made".to_owned());
+        self.note(transport, "made");
     }
 
     fn child_data_received(&mut self, transport: &mut ProcessTransport, from: u32, data: &[u8]) {
         let data = String::from_utf8_lossy(data);
-        self.note(transport, format!("{from}: {data}"));
+        self.note(transport, &format!("{from}: {data}"));
     }
 
     fn write_paused(&mut self, transport: &mut ProcessTransport, to: u32) {
-        self.note(transport, format!("paused {to}"));
+        self.note(transport, &format!("paused {to}"));
     }
 
     fn write_resumed(&mut self, transport: &mut ProcessTransport, to: u32) {
-        self.note(transport, format!("resumed {to}"));
+        self.note(transport, &format!("resumed {to}"));
     }
 
     fn child_connection_lost(&mut self, transport: &mut ProcessTransport, at: u32, _: Failure) {
-        self.note(transport, format!("lost {at}"));
+        self.note(transport, &format!("lost {at}"));
     }
 
     fn process_exited(&mut self, transport: &mut ProcessTransport, status: ExitStatus) {
-        self.note(transport, format!("exited: {status}"));
+        self.note(transport, &format!("exited: {status}"));
     }
 
     fn process_ended(&mut self, status: ExitStatus) {
@@ -228,9 +230,9 @@ fn what_is_unsent_is_bounded() {
 fn what_goes_the_wrong_way_or_nowhere_is_not_written() {
     let reactor = MemoryReactor::new();
     let spawn = cat()
-        .descriptor(2, Descriptor::Null)
-        .descriptor(3, Descriptor::PipeIn)
-        .descriptor(4, Descriptor::PipeOut);
+        .descriptor(2, ChildDescriptor::Null)
+        .descriptor(3, ChildDescriptor::PipeIn)
+        .descriptor(4, ChildDescriptor::PipeOut);
     let (log, process, child) = start(&reactor, &spawn, |_, _| ());
     reactor.run();
     let written = process.act(|transport| {
@@ -466,7 +468,7 @@ fn the_value_of_a_program_needs_no_pipes() {
     assert!(
         descriptors
             .values()
-            .all(|descriptor| matches!(descriptor, Descriptor::Null))
+            .all(|descriptor| matches!(descriptor, ChildDescriptor::Null))
     );
     child.exit(ExitStatus::Exited(1));
     reactor.run();

@@ -19,6 +19,7 @@ use crate::connections::Side;
 use crate::driver::{QueryId, Target};
 use crate::event_loop::{EventLoop, guard};
 use crate::inherited;
+use crate::stdio::Streams;
 
 pub(crate) struct Attempt {
     event_loop: Weak<EventLoop>,
@@ -29,6 +30,8 @@ pub(crate) struct Attempt {
     factory: Rc<dyn Factory>,
     /// Whom it leads to, where that is known beforehand.
     peer: Cell<Option<Address>>,
+    /// What it is made of, where that is there beforehand.
+    streams: Cell<Option<Streams>>,
     /// Those not tried yet.
     addresses: RefCell<VecDeque<SocketAddr>>,
     /// What is being tried.
@@ -51,13 +54,15 @@ impl Attempt {
         endpoint: ClientEndpoint,
         bottom: ClientEndpoint,
         factory: Rc<dyn Factory>,
+        (peer, streams): (Option<Address>, Option<Streams>),
     ) -> Deferred<Connection> {
         let attempt = Rc::new(Self {
             event_loop: Rc::downgrade(event_loop),
             endpoint,
             bottom,
             factory,
-            peer: Cell::new(None),
+            peer: Cell::new(peer),
+            streams: Cell::new(streams),
             addresses: RefCell::default(),
             current: Cell::new(None),
             timer: Cell::new(None),
@@ -111,10 +116,20 @@ impl Attempt {
             },
             ClientEndpoint::Fd(descriptor) => match inherited::connected(descriptor) {
                 Ok((socket, peer)) => {
-                    self.peer.set(Some(peer));
+                    let known = self.peer.take();
+                    self.peer.set(known.or(Some(peer)));
                     self.connect_one(event_loop, Target::Descriptor(socket.as_fd()));
                 }
                 Err(error) => self.fail_io(Some(error)),
+            },
+            ClientEndpoint::Stdio => match self.streams.take() {
+                Some(Streams::Socket(socket)) => {
+                    self.connect_one(event_loop, Target::Descriptor(socket.as_fd()));
+                }
+                Some(Streams::Pair { read, write }) => {
+                    self.connect_one(event_loop, Target::Pair(read.as_fd(), write.as_fd()));
+                }
+                None => self.fail_io(Some(io::ErrorKind::NotConnected.into())),
             },
             _ => self.fail_io(Some(io::ErrorKind::Unsupported.into())),
         }

@@ -60,6 +60,9 @@ pub enum Target<'a> {
     Unix(&'a UnixConnect),
     /// A stream socket that is connected. The driver takes a duplicate.
     Descriptor(BorrowedFd<'a>),
+    /// Descriptors that need not be sockets, as for [`Driver::attach`]: the first is read, and the
+    /// second one written. The driver takes duplicates.
+    Pair(BorrowedFd<'a>, BorrowedFd<'a>),
 }
 
 /// What becomes of a connection that was accepted.

@@ -22,21 +22,24 @@ use std::time::{Duration, Instant, SystemTime};
 use ropewalk_core::endpoint::{ClientEndpoint, ClientKind, ServerEndpoint, ServerKind};
 use ropewalk_core::timer::{Timers, Wheel};
 use ropewalk_core::{
-    Address, Channel, Connection, ConnectionAborted, ConnectionId, ConnectionLimits, Deferred,
-    DelayedCall, Doing, Factory, Failure, JobName, ListenError, LoopContext, Panicked, Port,
-    Process, ProcessProtocol, Protocol, ReactorCore, Spawn, SpawnError, Step, Task, Tasks,
+    Address, Channel, ConnectError, Connection, ConnectionAborted, ConnectionId, ConnectionLimits,
+    Deferred, DelayedCall, Doing, Factory, Failure, JobName, ListenError, LoopContext, Panicked,
+    Port, Process, ProcessProtocol, Protocol, ReactorCore, Spawn, SpawnError, Step, Task, Tasks,
 };
 
 use crate::connect::Attempt;
 use crate::connections::{Connections, Entry, Side};
 use crate::driver::{Accept, Completions, Driver, ListenerId, QueryId, WatchId};
+use crate::exec;
 use crate::inherited;
+use crate::keeping::Keeping;
 use crate::kinds;
 use crate::ports::Ports;
 use crate::processes::Processes;
 use crate::reactor::{Handle, RunError, stopped_connect};
 use crate::remote::Remote;
 use crate::shutdown::{Shutdown, shut_down};
+use crate::stdio::{self, Streams};
 use crate::threads::jobs::Jobs;
 use crate::watchdog::{self, Stalls};
 
@@ -563,9 +566,53 @@ impl EventLoop {
         factory: &Rc<dyn Factory>,
     ) -> Result<Port, ListenError> {
         let (bottom, factory) = endpoint.resolve(self, Rc::clone(factory))?;
+        if bottom == ServerEndpoint::Stdio {
+            return self.listen_stdio(endpoint, factory);
+        }
         let listen = |driver: &dyn Driver, id| Ok((open_bottom(driver, id, &bottom)?, ()));
         let (port, ()) = self.open_port(endpoint.to_string(), &factory, listen)?;
         Ok(port)
+    }
+
+    /// Accepts one connection, over the standard streams, in the next turn.
+    fn listen_stdio(
+        &self,
+        endpoint: &ServerEndpoint,
+        factory: Rc<dyn Factory>,
+    ) -> Result<Port, ListenError> {
+        if self.is_over() {
+            return Err(ListenError::ReactorStopped);
+        }
+        let taken = stdio::take().map_err(|error| ListenError::from_io(endpoint, error))?;
+        let factory: Rc<dyn Factory> = Rc::new(Keeping::new(factory, taken.restore));
+        let name = Address::Pipe(stdio::NAME.into());
+        let open = |_: &dyn Driver, id| Ok((name.clone(), id));
+        let (port, listener) = self.open_port(endpoint.to_string(), &factory, open)?;
+        let me = self.weak();
+        let accept = move || {
+            if let Some(me) = me.upgrade() {
+                me.accept_stdio(listener, taken.streams, name);
+            }
+        };
+        self.call_when_running(Box::new(accept));
+        Ok(port)
+    }
+
+    fn accept_stdio(&self, listener: ListenerId, streams: Streams, name: Address) {
+        let Some(id) = self.accept(listener, name.clone(), &Rc::new(name)) else {
+            return;
+        };
+        let opened = match streams {
+            Streams::Socket(socket) => self.driver.take_over(id, socket),
+            Streams::Pair { read, write } => self.driver.attach(id, Some(read), Some(write)),
+        };
+        match opened {
+            Ok(()) => self.with_channel(id, Channel::connected),
+            Err(error) => {
+                tracing::error!(%error, "cannot serve the standard streams");
+                self.free(id);
+            }
+        }
     }
 
     /// Accepts from a socket that listens already.
@@ -601,9 +648,27 @@ impl EventLoop {
         let Some(me) = self.me.upgrade().filter(|_| connects) else {
             return stopped_connect();
         };
-        match endpoint.resolve(self, factory) {
-            Ok((bottom, factory)) => Attempt::begin(&me, endpoint.clone(), bottom, factory),
-            Err(error) => Deferred::fail(error),
+        let (bottom, factory) = match endpoint.resolve(self, factory) {
+            Ok(resolved) => resolved,
+            Err(error) => return Deferred::fail(error),
+        };
+        let prepared = match &bottom {
+            ClientEndpoint::Exec(connect) => exec::open(&me, connect, factory).map(|opened| {
+                let known = (Some(opened.peer), None);
+                (opened.bottom, opened.factory, known)
+            }),
+            ClientEndpoint::Stdio => stdio::take().map(|taken| {
+                let factory: Rc<dyn Factory> = Rc::new(Keeping::new(factory, taken.restore));
+                let peer = Address::Pipe(stdio::NAME.into());
+                (bottom, factory, (Some(peer), Some(taken.streams)))
+            }),
+            _ => Ok((bottom, factory, (None, None))),
+        };
+        match prepared {
+            Ok((bottom, factory, known)) => {
+                Attempt::begin(&me, endpoint.clone(), bottom, factory, known)
+            }
+            Err(error) => Deferred::fail(ConnectError::from_io(endpoint, error)),
         }
     }
 

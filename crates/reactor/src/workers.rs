@@ -234,6 +234,13 @@ impl Worker<'_> {
             *asked
         };
         let (bottom, factory) = endpoint.resolve(&*self.reactor.inner, factory)?;
+        if bottom == ServerEndpoint::Stdio {
+            let error = io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "the standard streams are one connection; serve them with one worker alone",
+            );
+            return Err(ListenError::from_io(endpoint, error));
+        }
         // Workers are set up one after another, so nobody waits here.
         let mut opened = lock(self.ports);
         let (port, listener, dealer) = match opened.entry((text.clone(), nth)) {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::description::{Description, Escaped};
 use super::descriptor::Descriptor;
 use super::error::EndpointError;
+use super::exec::{self, ExecConnect};
 use super::form::Form;
 use super::kind::ClientKind;
 use super::registry;
@@ -73,6 +74,10 @@ pub enum ClientEndpoint {
     Tls(TlsConnect),
     /// `fd:NUMBER`.
     Fd(Descriptor),
+    /// `exec:PROGRAM[:ARGUMENT…][:stderr=inherit|null|log]`: a program that is started.
+    Exec(ExecConnect),
+    /// `stdio`: the standard input and output of this process. See [`ServerEndpoint::Stdio`](super::ServerEndpoint::Stdio).
+    Stdio,
     /// A kind that stands on another endpoint. Two of these are equal when their texts are.
     Other(Arc<dyn ClientKind>),
 }
@@ -124,7 +129,9 @@ pub enum Host {
 
 impl ClientEndpoint {
     /// The kinds that need no registering.
-    pub(super) const BUILT_IN: &[&str] = &["tcp", "unix", "tls", "fd", "socks5", "connect"];
+    pub(super) const BUILT_IN: &[&str] = &[
+        "tcp", "unix", "tls", "fd", "exec", "stdio", "socks5", "connect",
+    ];
 
     /// Reads an endpoint whose text is parsed as far as the grammar goes: the whole of it, or the
     /// part within a wrapper, as [`Description::split`] gives it.
@@ -138,6 +145,8 @@ impl ClientEndpoint {
             "unix" => UnixConnect::read(description).map(Self::Unix),
             "tls" => TlsConnect::read(description).map(Self::Tls),
             "fd" => Descriptor::read(description).map(Self::Fd),
+            "exec" => ExecConnect::read(description).map(Self::Exec),
+            "stdio" => exec::read_stdio(description).map(|()| Self::Stdio),
             "socks5" => Socks5Via::read(description),
             "connect" => HttpConnectVia::read(description),
             name => match registry::client_parser(name) {
@@ -154,7 +163,7 @@ impl ClientEndpoint {
             Self::Tcp(connect) => connect.timeout,
             Self::Unix(connect) => connect.timeout,
             Self::Tls(connect) => connect.tcp.timeout,
-            Self::Fd(_) => DEFAULT_CONNECT_TIMEOUT,
+            Self::Fd(_) | Self::Exec(_) | Self::Stdio => DEFAULT_CONNECT_TIMEOUT,
             Self::Other(kind) => kind.timeout(),
         }
     }
@@ -314,6 +323,12 @@ impl From<TlsConnect> for ClientEndpoint {
     }
 }
 
+impl From<ExecConnect> for ClientEndpoint {
+    fn from(connect: ExecConnect) -> Self {
+        Self::Exec(connect)
+    }
+}
+
 impl From<UnixConnect> for ClientEndpoint {
     fn from(connect: UnixConnect) -> Self {
         Self::Unix(connect)
@@ -336,6 +351,8 @@ impl fmt::Display for ClientEndpoint {
             Self::Unix(connect) => connect.fmt(f),
             Self::Tls(connect) => connect.fmt(f),
             Self::Fd(descriptor) => descriptor.fmt(f),
+            Self::Exec(connect) => connect.fmt(f),
+            Self::Stdio => f.write_str("stdio"),
             Self::Other(kind) => kind.fmt(f),
         }
     }

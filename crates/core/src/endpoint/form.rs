@@ -38,6 +38,16 @@ impl Description {
     /// # Ok::<(), ropewalk_core::endpoint::EndpointError>(())
     /// ```
     pub fn check(&self, form: &Form) -> Result<(), EndpointError> {
+        self.check_fields(form, false)
+    }
+
+    /// As [`check`](Self::check), for a kind that takes as many more arguments as there are, empty
+    /// ones too.
+    pub(super) fn check_with_rest(&self, form: &Form) -> Result<(), EndpointError> {
+        self.check_fields(form, true)
+    }
+
+    fn check_fields(&self, form: &Form, has_rest: bool) -> Result<(), EndpointError> {
         let mut arguments = form.arguments.iter();
         for (index, field) in self.fields().iter().enumerate() {
             if let Some(key) = field.key() {
@@ -51,7 +61,7 @@ impl Description {
                     let message = format!("the {argument} is empty; write `{}`", form.usage);
                     return Err(self.error(field.value().column(), message));
                 }
-            } else {
+            } else if !has_rest {
                 let message = format!(
                     "{} is one field too many for `{}`; if the colon before it belongs to a \
                      value, write `\\:`, or put brackets around an IPv6 address",

@@ -147,7 +147,9 @@ impl ServerEndpoint {
     ) -> io::Result<(Self, Rc<dyn Factory>)> {
         let kind = match self {
             Self::Other(kind) => kind.clone(),
-            Self::Tcp(_) | Self::Unix(_) | Self::Fd(_) => return Ok((self.clone(), factory)),
+            Self::Tcp(_) | Self::Unix(_) | Self::Fd(_) | Self::Stdio => {
+                return Ok((self.clone(), factory));
+            }
             Self::Tls(_) | Self::Systemd(_) => reactor.server_kind(self)?,
         };
         let depth = depth.checked_sub(1).ok_or_else(too_deep)?;
@@ -183,7 +185,9 @@ impl ClientEndpoint {
     ) -> io::Result<(Self, Rc<dyn Factory>)> {
         let kind = match self {
             Self::Other(kind) => kind.clone(),
-            Self::Tcp(_) | Self::Unix(_) | Self::Fd(_) => return Ok((self.clone(), factory)),
+            Self::Tcp(_) | Self::Unix(_) | Self::Fd(_) | Self::Exec(_) | Self::Stdio => {
+                return Ok((self.clone(), factory));
+            }
             Self::Tls(_) => reactor.client_kind(self)?,
         };
         let depth = depth.checked_sub(1).ok_or_else(too_deep)?;

@@ -22,6 +22,7 @@
 //! | `throttle:write=1m:tcp:80` | as the endpoint within, with so many bytes a second ([`ThrottleListen`]) |
 //! | `tls:443:certificate=site.pem:key=site.key` | on port 443, for TLS; the options of `tcp` too |
 //! | `tls:443:directory=/etc/tls` | with a certificate for each name, from `*.pem` there |
+//! | `stdio` | for one connection: the standard input and output of this process |
 //!
 //! | a client endpoint | connects |
 //! |---|---|
@@ -33,6 +34,8 @@
 //! | `connect:proxy.example.com:3128:tcp:example.com:80` | through an HTTP proxy ([`HttpConnectVia`]) |
 //! | `tls:example.com:443` | to a host that the platform trusts, over TLS |
 //! | `tls:192.0.2.1:443:roots=own.pem:name=example.com` | to one that `own.pem` says is `example.com` |
+//! | `exec:bc:-q` | to the standard input and output of a program that is started for it |
+//! | `stdio` | to the standard input and output of this process |
 //!
 //! # Grammar
 //! - Colons part the text into fields. The first field is the kind.
@@ -72,6 +75,7 @@ mod client;
 mod description;
 mod descriptor;
 mod error;
+mod exec;
 mod form;
 mod kind;
 mod registry;
@@ -86,6 +90,7 @@ pub use client::{ClientEndpoint, DEFAULT_CONNECT_TIMEOUT, Host, TcpConnect, Unix
 pub use description::{Description, Field, Word};
 pub use descriptor::Descriptor;
 pub use error::EndpointError;
+pub use exec::{ExecConnect, ExecStderr};
 pub use form::Form;
 pub use kind::{ClientKind, ServerKind};
 pub use registry::{

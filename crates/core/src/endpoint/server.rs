@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::description::{Description, Escaped};
 use super::descriptor::Descriptor;
 use super::error::{EndpointError, quote};
+use super::exec;
 use super::form::Form;
 use super::kind::ServerKind;
 use super::registry;
@@ -71,6 +72,13 @@ pub enum ServerEndpoint {
     Systemd(SystemdListen),
     /// `fd:NUMBER`.
     Fd(Descriptor),
+    /// `stdio`: one connection, over the standard input and output of this process.
+    ///
+    /// Those may be pipes, a terminal, files, or a socket (which is then served as it is). They are
+    /// taken, once in a process: what else writes to standard output finds `/dev/null` there. The
+    /// end of the input is [`read_closed`](crate::Protocol::read_closed); closing the writing side
+    /// closes the output. A file is read and written at once: a slow disk holds the loop up.
+    Stdio,
     /// A kind that stands on another endpoint. Two of these are equal when their texts are.
     Other(Arc<dyn ServerKind>),
 }
@@ -131,7 +139,7 @@ pub struct UnixListen {
 impl ServerEndpoint {
     /// The kinds that need no registering.
     pub(super) const BUILT_IN: &[&str] = &[
-        "tcp", "tcp6", "unix", "tls", "fd", "systemd", "proxy", "limit", "throttle",
+        "tcp", "tcp6", "unix", "tls", "fd", "systemd", "stdio", "proxy", "limit", "throttle",
     ];
 
     /// Reads an endpoint whose text is parsed as far as the grammar goes: the whole of it, or the
@@ -147,6 +155,7 @@ impl ServerEndpoint {
             "tls" => TlsListen::read(description).map(Self::Tls),
             "systemd" => SystemdListen::read(description).map(Self::Systemd),
             "fd" => Descriptor::read(description).map(Self::Fd),
+            "stdio" => exec::read_stdio(description).map(|()| Self::Stdio),
             "tcp6" => TcpListen::read_v6(description).map(Self::Tcp),
             "proxy" => ProxyListen::read(description),
             "limit" => LimitListen::read(description),
@@ -365,6 +374,7 @@ impl fmt::Display for ServerEndpoint {
             Self::Tls(listen) => listen.fmt(f),
             Self::Systemd(listen) => listen.fmt(f),
             Self::Fd(descriptor) => descriptor.fmt(f),
+            Self::Stdio => f.write_str("stdio"),
             Self::Other(kind) => kind.fmt(f),
         }
     }

@@ -20,7 +20,7 @@ pub use error::{SignalError, SpawnError};
 pub use output::{Output, OutputTooLong, process_output, process_value};
 pub use protocol::ProcessProtocol;
 pub use signal::{ParseSignalError, Signal};
-pub use spawn::{Descriptor, Grouping, Spawn, WindowSize};
+pub use spawn::{ChildDescriptor, Grouping, Spawn, WindowSize};
 pub use status::{ExitStatus, ProcessTerminated};
 pub use transport::{Process, ProcessTransport};
 

@@ -7,7 +7,7 @@ use std::fmt;
 use std::rc::Rc;
 
 use super::{
-    Descriptor, ExitStatus, Process, ProcessProtocol, ProcessTransport, ReactorProcess, Spawn,
+    ChildDescriptor, ExitStatus, Process, ProcessProtocol, ProcessTransport, ReactorProcess, Spawn,
 };
 use crate::{Deferred, Failure, Resolver};
 
@@ -95,8 +95,11 @@ pub fn process_value(
 ) -> Deferred<ExitStatus> {
     let mut spawn = spawn.clone();
     for descriptor in spawn.descriptors.values_mut() {
-        if matches!(descriptor, Descriptor::PipeIn | Descriptor::PipeOut) {
-            *descriptor = Descriptor::Null;
+        if matches!(
+            descriptor,
+            ChildDescriptor::PipeIn | ChildDescriptor::PipeOut
+        ) {
+            *descriptor = ChildDescriptor::Null;
         }
     }
     collect(reactor, &spawn, 0).add_callback(|output: Output| output.status)

@@ -24,13 +24,13 @@ const OUTPUT_LIMIT: usize = 16 * 1024 * 1024;
 /// standard input, output and error, and inherits no other descriptor, whoever opened it.
 ///
 /// ```
-/// use ropewalk_core::{Descriptor, Spawn};
+/// use ropewalk_core::{ChildDescriptor, Spawn};
 ///
 /// let spawn = Spawn::new("sort")
 ///     .args(["-n", "-r"])
 ///     .env("LC_ALL", "C")
 ///     .directory("/tmp")
-///     .descriptor(2, Descriptor::Inherit);
+///     .descriptor(2, ChildDescriptor::Inherit);
 /// assert_eq!(spawn.arguments.len(), 2);
 /// ```
 ///
@@ -65,7 +65,7 @@ pub struct Spawn {
     /// Whom its signals from terminals go to.
     pub grouping: Grouping,
     /// What it has as its descriptors, by their numbers: at most 255.
-    pub descriptors: BTreeMap<u32, Descriptor>,
+    pub descriptors: BTreeMap<u32, ChildDescriptor>,
     /// With a size: it has a terminal (a pty) of this size as its standard input, output and
     /// error, whatever [`descriptors`](Self#structfield.descriptors) says of those, in a session
     /// of its own.
@@ -86,7 +86,7 @@ pub struct Spawn {
 /// What a process has as one of its descriptors.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub enum Descriptor {
+pub enum ChildDescriptor {
     /// A pipe that this side writes to, and the process reads: Twisted's `"w"`.
     PipeIn,
     /// A pipe that the process writes to, and this side reads: Twisted's `"r"`.
@@ -147,9 +147,9 @@ impl Spawn {
             groups: None,
             grouping: Grouping::Inherit,
             descriptors: BTreeMap::from([
-                (0, Descriptor::PipeIn),
-                (1, Descriptor::PipeOut),
-                (2, Descriptor::PipeOut),
+                (0, ChildDescriptor::PipeIn),
+                (1, ChildDescriptor::PipeOut),
+                (2, ChildDescriptor::PipeOut),
             ]),
             terminal: None,
             detached: false,
@@ -257,7 +257,7 @@ impl Spawn {
 
     /// Sets what it has as the descriptor `number`.
     #[must_use]
-    pub fn descriptor(mut self, number: u32, descriptor: Descriptor) -> Self {
+    pub fn descriptor(mut self, number: u32, descriptor: ChildDescriptor) -> Self {
         self.descriptors.insert(number, descriptor);
         self
     }

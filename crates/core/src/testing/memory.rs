@@ -15,8 +15,8 @@ use super::Clock;
 use super::children::{ChildEnd, Ends, MemoryChild};
 use crate::endpoint::{ClientEndpoint, ServerEndpoint};
 use crate::{
-    Address, Channel, ChildProcess, ConnectError, Connection, ConnectionAborted, ConnectionId,
-    ConnectionLimits, ContextSnapshot, Deferred, DelayedCall, Descriptor, Factory, Failure,
+    Address, Channel, ChildDescriptor, ChildProcess, ConnectError, Connection, ConnectionAborted,
+    ConnectionId, ConnectionLimits, ContextSnapshot, Deferred, DelayedCall, Factory, Failure,
     JobName, ListenError, LoopContext, OutputQueue, Panicked, Port, Process, ProcessProtocol,
     Protocol, ReactorCore, ReactorNet, ReactorProcess, ReactorTasks, ReactorThreads, ReactorTime,
     Resolver, SendStatus, Spawn, SpawnError, Step, Task, Tasks, ThreadJobError,
@@ -709,8 +709,8 @@ fn piped(spawn: &Spawn) -> Vec<(u32, bool)> {
     for (number, descriptor) in &spawn.descriptors {
         match descriptor {
             _ if spawn.terminal.is_some() && *number < 3 => {}
-            Descriptor::PipeIn => piped.push((*number, true)),
-            Descriptor::PipeOut => piped.push((*number, false)),
+            ChildDescriptor::PipeIn => piped.push((*number, true)),
+            ChildDescriptor::PipeOut => piped.push((*number, false)),
             _ => {}
         }
     }

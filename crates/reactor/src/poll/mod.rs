@@ -128,6 +128,26 @@ impl PollDriver {
         Ok(())
     }
 
+    fn insert_pipes(
+        &self,
+        id: ConnectionId,
+        read: Option<OwnedFd>,
+        write: Option<OwnedFd>,
+        more: u16,
+    ) -> io::Result<()> {
+        let (pipes, mut flags) = Pipes::open(read, write);
+        flags |= more;
+        let is_watched = pipes.register(&self.registry, connection_token(id))?;
+        if !is_watched {
+            flags |= flag::READABLE;
+        }
+        self.place(id, Stream::Pipes(pipes), flags);
+        if !is_watched || flags & flag::CONNECTING != 0 {
+            self.queue(id);
+        }
+        Ok(())
+    }
+
     fn place(&self, id: ConnectionId, stream: Stream, flags: u16) {
         let mut sockets = self.sockets.borrow_mut();
         let index = id.index() as usize;
@@ -403,16 +423,7 @@ impl Driver for PollDriver {
         read: Option<OwnedFd>,
         write: Option<OwnedFd>,
     ) -> io::Result<()> {
-        let (pipes, mut flags) = Pipes::open(read, write);
-        let is_watched = pipes.register(&self.registry, connection_token(id))?;
-        if !is_watched {
-            flags |= flag::READABLE;
-        }
-        self.place(id, Stream::Pipes(pipes), flags);
-        if self.socket(id, |socket| socket.may_read()) == Some(true) {
-            self.queue(id);
-        }
-        Ok(())
+        self.insert_pipes(id, read, write, 0)
     }
 
     fn watch(&self, watch: WatchId, descriptor: Rc<OwnedFd>) -> io::Result<()> {
@@ -451,6 +462,12 @@ impl Driver for PollDriver {
     }
 
     fn connect(&self, id: ConnectionId, target: Target<'_>) -> io::Result<()> {
+        if let Target::Pair(read, write) = target {
+            let read = Some(read.try_clone_to_owned()?);
+            let write = Some(write.try_clone_to_owned()?);
+            // It is up, and told so in the next turn.
+            return self.insert_pipes(id, read, write, flag::CONNECTING | flag::WRITE_READY);
+        }
         let stream = Stream::connect(target)?;
         self.insert(id, stream, flag::READING | flag::CONNECTING)
     }

@@ -71,6 +71,8 @@ impl Pipes {
         if let Some(write) = self.write.take() {
             // Where it was not registered, there is nothing to end.
             let _ = registry.deregister(&mut SourceFd(&write.as_raw_fd()));
+            // A socket may have duplicates elsewhere; what is none need not be told.
+            let _ = rustix::net::shutdown(&write, rustix::net::Shutdown::Write);
         }
     }
 }

@@ -263,6 +263,7 @@ impl Stream {
                 socket.set_nonblocking(true)?;
                 Self::adopt(socket.into())
             }
+            Target::Pair(..) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 
@@ -347,7 +348,7 @@ impl Stream {
                 let address = stream.local_addr()?;
                 Ok(Address::Unix(address.as_pathname().map(Arc::from)))
             }
-            Self::Pipes(_) => Err(io::ErrorKind::Unsupported.into()),
+            Self::Pipes(_) => Ok(Address::Pipe(Arc::from("descriptors"))),
         }
     }
 

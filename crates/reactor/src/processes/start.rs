@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
-use ropewalk_core::{Descriptor, Grouping, Spawn, SpawnError};
+use ropewalk_core::{ChildDescriptor, Grouping, Spawn, SpawnError};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -128,9 +128,9 @@ impl Wiring {
         Ok(wiring)
     }
 
-    fn add(&mut self, number: u32, descriptor: &Descriptor) -> io::Result<()> {
+    fn add(&mut self, number: u32, descriptor: &ChildDescriptor) -> io::Result<()> {
         let theirs: OwnedFd = match descriptor {
-            Descriptor::PipeIn => {
+            ChildDescriptor::PipeIn => {
                 let (theirs, ours) = pipe_with(PipeFlags::CLOEXEC)?;
                 rustix::io::ioctl_fionbio(&ours, true)?;
                 self.pipes.push(Pipe {
@@ -140,7 +140,7 @@ impl Wiring {
                 });
                 theirs
             }
-            Descriptor::PipeOut => {
+            ChildDescriptor::PipeOut => {
                 let (ours, theirs) = pipe_with(PipeFlags::CLOEXEC)?;
                 rustix::io::ioctl_fionbio(&ours, true)?;
                 self.pipes.push(Pipe {
@@ -150,8 +150,8 @@ impl Wiring {
                 });
                 theirs
             }
-            Descriptor::File(file) => file.as_fd().try_clone_to_owned()?,
-            Descriptor::Inherit => {
+            ChildDescriptor::File(file) => file.as_fd().try_clone_to_owned()?,
+            ChildDescriptor::Inherit => {
                 if let Some(standard) = self.standard.get_mut(number as usize) {
                     *standard = Some(Stdio::inherit());
                 }
@@ -183,12 +183,13 @@ fn open_terminal() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((ours, theirs))
 }
 
+/// A descriptor, and the number that it is to have.
+type Placed = (OwnedFd, i32);
+
 /// Moves each descriptor above all numbers that are asked for, so that none is overwritten before
 /// it was put in its place. What is returned beside them holds those numbers in this process, so
 /// that the pipe by which a failed exec is reported does not get one of them.
-fn out_of_the_way(
-    descriptors: Vec<(u32, OwnedFd)>,
-) -> io::Result<(Vec<(OwnedFd, i32)>, Vec<OwnedFd>)> {
+fn out_of_the_way(descriptors: Vec<(u32, OwnedFd)>) -> io::Result<(Vec<Placed>, Vec<OwnedFd>)> {
     let mut moved = Vec::new();
     let mut placeholders = Vec::new();
     for (number, descriptor) in descriptors {
@@ -225,10 +226,10 @@ fn check(spawn: &Spawn) -> Result<(), SpawnError> {
                 "it cannot have a descriptor {number}; choose one of 0 to {HIGHEST}"
             ));
         }
-        if *number > 2 && matches!(descriptor, Descriptor::Inherit) {
+        if *number > 2 && matches!(descriptor, ChildDescriptor::Inherit) {
             return invalid(format!(
                 "only the standard descriptors can be inherited by their numbers; give {number} \
-                 as a Descriptor::File"
+                 as a ChildDescriptor::File"
             ));
         }
     }

@@ -1,6 +1,6 @@
 //! What is open before and after.
 
-use ropewalk_core::{Descriptor, Spawn, WindowSize, process_output};
+use ropewalk_core::{ChildDescriptor, Spawn, WindowSize, process_output};
 use ropewalk_reactor::Reactor;
 
 use crate::rig::{Said, alone, children, finish, nothing_to_say, open_descriptors};
@@ -12,9 +12,9 @@ fn nothing_is_left_open_of_processes_that_have_ended() {
     let spawns = [
         Spawn::new("true"),
         Spawn::new("cat"),
-        Spawn::shell("exit 3").descriptor(7, Descriptor::PipeOut),
+        Spawn::shell("exit 3").descriptor(7, ChildDescriptor::PipeOut),
         Spawn::new("true").terminal(WindowSize::default()),
-        Spawn::shell("kill -9 $$").descriptor(4, Descriptor::PipeIn),
+        Spawn::shell("kill -9 $$").descriptor(4, ChildDescriptor::PipeIn),
     ];
     let run_all = || {
         for spawn in &spawns {

@@ -75,15 +75,15 @@ impl Said {
 }
 
 impl Noting {
-    fn note(&mut self, transport: &mut ProcessTransport, event: String) {
-        self.log.borrow_mut().push(event.clone());
-        (self.on)(&event, transport);
+    fn note(&mut self, transport: &mut ProcessTransport, event: &str) {
+        self.log.borrow_mut().push(event.to_owned());
+        (self.on)(event, transport);
     }
 }
 
 impl ProcessProtocol for Noting {
     fn connection_made(&mut self, transport: &mut ProcessTransport) {
-        self.note(transport, "made".to_owned());
+        self.note(transport, "made");
     }
 
     fn child_data_received(&mut self, transport: &mut ProcessTransport, from: u32, data: &[u8]) {
@@ -92,11 +92,11 @@ impl ProcessProtocol for Noting {
     }
 
     fn write_paused(&mut self, transport: &mut ProcessTransport, to: u32) {
-        self.note(transport, format!("paused {to}"));
+        self.note(transport, &format!("paused {to}"));
     }
 
     fn write_resumed(&mut self, transport: &mut ProcessTransport, to: u32) {
-        self.note(transport, format!("resumed {to}"));
+        self.note(transport, &format!("resumed {to}"));
     }
 
     fn child_connection_lost(&mut self, transport: &mut ProcessTransport, at: u32, why: Failure) {
@@ -104,11 +104,11 @@ impl ProcessProtocol for Noting {
             Some(_) => "closed",
             None => "lost",
         };
-        self.note(transport, format!("{how} {at}"));
+        self.note(transport, &format!("{how} {at}"));
     }
 
     fn process_exited(&mut self, transport: &mut ProcessTransport, status: ExitStatus) {
-        self.note(transport, format!("exited: {status}"));
+        self.note(transport, &format!("exited: {status}"));
     }
 
     fn process_ended(&mut self, status: ExitStatus) {

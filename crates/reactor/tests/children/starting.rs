@@ -6,7 +6,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
-use ropewalk_core::{Descriptor, Grouping, ProcessProtocol, Spawn, SpawnError};
+use ropewalk_core::{ChildDescriptor, Grouping, ProcessProtocol, Spawn, SpawnError};
 use ropewalk_reactor::Reactor;
 
 use crate::rig::{alone, nothing_to_say, open_descriptors, output, run, sh};
@@ -102,8 +102,8 @@ fn what_contradicts_itself_is_an_error_of_the_call() {
     let _alone = alone();
     for spawn in [
         Spawn::new("true").arg("a\0b"),
-        Spawn::new("true").descriptor(256, Descriptor::PipeIn),
-        Spawn::new("true").descriptor(3, Descriptor::Inherit),
+        Spawn::new("true").descriptor(256, ChildDescriptor::PipeIn),
+        Spawn::new("true").descriptor(3, ChildDescriptor::Inherit),
     ] {
         let error = refused(&spawn);
         assert!(matches!(error, SpawnError::Invalid { .. }), "{error:?}");
@@ -116,7 +116,7 @@ fn a_failed_exec_is_heard_whatever_descriptors_were_asked_for() {
     // One of these is the number that the pipe of the report would have.
     let mut spawn = Spawn::new("/no/such/strand");
     for number in 3..60 {
-        spawn = spawn.descriptor(number, Descriptor::Null);
+        spawn = spawn.descriptor(number, ChildDescriptor::Null);
     }
     assert!(matches!(refused(&spawn), SpawnError::NotFound { .. }));
 }
@@ -136,7 +136,7 @@ fn descriptors_are_mapped_even_where_they_overlap() {
     spawn = Spawn::new("/bin/bash").args(spawn.arguments);
     // In an order in which each would take the place of another.
     for (number, file) in (3..23).rev().zip(&files) {
-        spawn = spawn.descriptor(number, Descriptor::File(Arc::clone(file)));
+        spawn = spawn.descriptor(number, ChildDescriptor::File(Arc::clone(file)));
     }
     let expected: String = (0..20).rev().map(|number| format!("{number} ")).collect();
     assert_eq!(text(&spawn), expected);
@@ -146,9 +146,9 @@ fn descriptors_are_mapped_even_where_they_overlap() {
 fn extra_pipes_go_both_ways() {
     let _alone = alone();
     let spawn = Spawn::shell("read line <&5; echo \"got $line\" >&9")
-        .descriptor(5, Descriptor::PipeIn)
-        .descriptor(9, Descriptor::PipeOut)
-        .descriptor(0, Descriptor::Null);
+        .descriptor(5, ChildDescriptor::PipeIn)
+        .descriptor(9, ChildDescriptor::PipeOut)
+        .descriptor(0, ChildDescriptor::Null);
     let said = run(&spawn, |event, transport| {
         if event == "made" {
             assert!(transport.write_to_child(5, b"five\n"));
@@ -179,7 +179,7 @@ fn nothing_else_is_inherited() {
     assert_eq!(said.text(), "0\n1\n2\n3\n");
     let spawn = Spawn::new("ls")
         .arg("/proc/self/fd")
-        .descriptor(7, Descriptor::PipeIn);
+        .descriptor(7, ChildDescriptor::PipeIn);
     assert_eq!(run(&spawn, nothing_to_say).text(), "0\n1\n2\n3\n7\n");
     // It is still as it was here.
     assert!(
@@ -193,9 +193,10 @@ fn nothing_else_is_inherited() {
 fn a_file_may_be_its_output() {
     let _alone = alone();
     let mut file = tempfile::tempfile().unwrap();
-    let spawn = Spawn::new("echo")
-        .arg("to a file")
-        .descriptor(1, Descriptor::File(Arc::new(file.try_clone().unwrap())));
+    let spawn = Spawn::new("echo").arg("to a file").descriptor(
+        1,
+        ChildDescriptor::File(Arc::new(file.try_clone().unwrap())),
+    );
     let said = run(&spawn, nothing_to_say);
     assert_eq!(said.text(), "");
     file.seek(SeekFrom::Start(0)).unwrap();
