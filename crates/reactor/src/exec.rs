@@ -53,6 +53,7 @@ pub(crate) fn open(
         .descriptor(0, ChildDescriptor::File(Arc::clone(&theirs)))
         .descriptor(1, ChildDescriptor::File(theirs))
         .descriptor(2, stderr)
+        .shutdown_wait(GRACE)
         .grace(GRACE);
     let program = Program {
         name: connect.program.clone(),

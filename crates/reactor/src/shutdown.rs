@@ -138,7 +138,7 @@ pub(crate) async fn shut_down(event_loop: Rc<EventLoop>) {
     shutdown.connects_no_more.set(true);
     event_loop.give_up_attempts();
     event_loop.drain(None, &told.into_iter().collect());
-    event_loop.processes.end().await;
+    event_loop.processes.end(&event_loop).await;
     shutdown.drained(&event_loop, None).await;
     event_loop.jobs.drain(&event_loop).await;
     shutdown.run_triggers(Phase::After).await;

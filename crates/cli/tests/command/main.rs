@@ -8,6 +8,7 @@ mod proxies;
 mod running;
 mod serving;
 mod stopping;
+mod streams;
 #[cfg(feature = "tls")]
 mod tls;
 mod usage;

@@ -35,8 +35,8 @@ const OUTPUT_LIMIT: usize = 16 * 1024 * 1024;
 /// ```
 ///
 /// # When the reactor ends
-/// A shutdown sends SIGTERM to the processes that are left, when the accepted connections are gone,
-/// and SIGKILL after [`grace`](Self#structfield.grace); it lasts until they have ended. One that is
+/// A shutdown sends SIGTERM to the processes that are left, when the accepted connections are gone
+/// (and [`shutdown_wait`](Self#structfield.shutdown_wait) has passed), and SIGKILL after [`grace`](Self#structfield.grace); it lasts until they have ended. One that is
 /// [`detached`](Self#structfield.detached) loses its pipes, and lives on. (Twisted leaves them
 /// all.) A run that is cut short kills those that are not detached.
 #[derive(Clone, Debug)]
@@ -72,6 +72,8 @@ pub struct Spawn {
     pub terminal: Option<WindowSize>,
     /// It lives on when the reactor ends.
     pub detached: bool,
+    /// How long a shutdown lets it end by itself, before SIGTERM. Not at all, unless told otherwise.
+    pub shutdown_wait: Duration,
     /// How long it has between SIGTERM and SIGKILL, when it is [told to
     /// end](super::ProcessTransport::terminate) and when the reactor ends. 5 s.
     pub grace: Duration,
@@ -153,6 +155,7 @@ impl Spawn {
             ]),
             terminal: None,
             detached: false,
+            shutdown_wait: Duration::ZERO,
             grace: GRACE,
             limits: ConnectionLimits {
                 write_stall: STALL,
@@ -273,6 +276,13 @@ impl Spawn {
     #[must_use]
     pub fn detached(mut self, on: bool) -> Self {
         self.detached = on;
+        self
+    }
+
+    /// Sets [`shutdown_wait`](Self#structfield.shutdown_wait).
+    #[must_use]
+    pub fn shutdown_wait(mut self, wait: Duration) -> Self {
+        self.shutdown_wait = wait;
         self
     }
 

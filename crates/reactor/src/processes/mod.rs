@@ -43,6 +43,7 @@ struct Running {
     child: ChildProcess,
     handle: Rc<ChildHandle>,
     detached: bool,
+    shutdown_wait: Duration,
 }
 
 impl Processes {
@@ -79,6 +80,7 @@ impl Processes {
             child: child.clone(),
             handle: Rc::clone(&handle),
             detached: spawn.detached,
+            shutdown_wait: spawn.shutdown_wait,
         });
         self.watch(event_loop, key, serial, &handle);
         let first = child.clone();
@@ -164,18 +166,24 @@ impl Processes {
 
     /// The shutdown: those that are not detached are ended, the others lose their pipes. Waits for
     /// the former.
-    pub(crate) async fn end(&self) {
+    pub(crate) async fn end(&self, event_loop: &EventLoop) {
         self.ending.set(true);
         let all: Vec<_> = {
             let running = self.running.borrow();
             let all = running.iter();
-            all.map(|(_, running)| (running.child.clone(), running.detached))
-                .collect()
+            all.map(|(_, running)| {
+                let child = running.child.clone();
+                (child, running.detached, running.shutdown_wait)
+            })
+            .collect()
         };
-        for (child, detached) in all {
-            match detached {
-                true => child.lose_connection(),
-                false => child.terminate(),
+        for (child, detached, wait) in all {
+            if detached {
+                child.lose_connection();
+            } else if wait.is_zero() {
+                child.terminate();
+            } else {
+                event_loop.call_later(wait, Box::new(move || child.terminate()));
             }
         }
         if !self.is_gone() {
