@@ -16,6 +16,7 @@ mod descriptors;
 pub mod driver;
 mod event_loop;
 mod exec;
+mod file_watcher;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod halt;
 mod inherited;
@@ -37,6 +38,7 @@ mod watchdog;
 mod workers;
 
 pub use descriptors::raise_descriptor_limit;
+pub use file_watcher::{FileChange, FileEvents, FileWatcher, WatchError, WatchOptions};
 pub use poll::PollDriver;
 pub use react::react;
 pub use reactor::{Handle, Reactor, RunError};

@@ -21,4 +21,5 @@ mod stress;
 mod support;
 mod threads;
 mod unix;
+mod watching;
 mod workers;
