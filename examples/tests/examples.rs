@@ -158,6 +158,12 @@ fn thread_pool_runs_each_of_its_jobs_and_ends() {
 }
 
 #[test]
+fn processes_runs_a_program_for_its_output_and_talks_to_another() {
+    let expected = "Hello from a process\nWords: 8\nwc exited with code 0\n";
+    assert_eq!(output("processes", &[]), expected);
+}
+
+#[test]
 fn thread_context_finds_the_value_in_the_thread_and_nowhere_else() {
     assert_eq!(
         output("thread_context", &[]),

@@ -20,6 +20,7 @@ macro_rules! listening {
   unix:PATH[:mode=OCTAL]                       `\\:` is a colon that belongs to the path
   fd:NUMBER                                    a listening socket that was inherited
   systemd:index=N or systemd:name=NAME         a socket of this service's .socket units
+  stdio                                        standard input and output, as one connection
   proxy:[trusted=NETWORKS:]ENDPOINT            each connection begins with a PROXY header
   limit:connections=N:[per_peer=N:]ENDPOINT    so many connections at a time
   throttle:read=RATE:[write=RATE:]ENDPOINT     bytes a second of each connection: `64k`"
@@ -32,6 +33,7 @@ macro_rules! connecting {
         "  tcp:HOST:PORT[:timeout=30s][:bind=ADDRESS]…  IPv6 in brackets
   unix:PATH[:timeout=30s]
   fd:NUMBER                                    a connected socket that was inherited
+  exec:PROGRAM[:ARGUMENT]…[:stderr=log]        a program, started for each connection
   socks5:HOST:PORT:[user=…:password=…:]TARGET  through a SOCKS5 proxy to another endpoint
   connect:HOST:PORT:[user=…:password=…:]TARGET through an HTTP proxy"
     };
@@ -242,6 +244,10 @@ Examples:
       from everybody on port 8080 to another machine
   ropewalk forward --listen unix:/run/database.sock:mode=660 --to tcp:example.com:5432:timeout=5s
       a socket in the file system, for a server that is given five seconds to answer
+  ropewalk forward --listen stdio --to tcp:192.0.2.1:80
+      standard input and output, as netcat does
+  ropewalk forward --listen tcp:8079 --to exec:date
+      a program for each connection, as inetd does
 
 Endpoints to listen on:\n", listening!(), "\nEndpoints to connect to:\n", connecting!()))]
 pub(crate) struct ForwardArgs {

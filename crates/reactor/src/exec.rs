@@ -134,14 +134,12 @@ impl ProcessProtocol for Program {
             self.log_line();
         }
         let (program, pid) = (&self.name, self.pid);
-        match status {
-            ExitStatus::Exited(0) => {
-                tracing::debug!(target: "ropewalk::exec", pid, "{program} {status}")
-            }
-            ExitStatus::Exited(_) => {
-                tracing::info!(target: "ropewalk::exec", pid, "{program} {status}")
-            }
-            _ => tracing::warn!(target: "ropewalk::exec", pid, "{program} {status}"),
+        if status.success() {
+            tracing::debug!(target: "ropewalk::exec", pid, "{program} {status}");
+        } else if status.code().is_some() {
+            tracing::info!(target: "ropewalk::exec", pid, "{program} {status}");
+        } else {
+            tracing::warn!(target: "ropewalk::exec", pid, "{program} {status}");
         }
     }
 }

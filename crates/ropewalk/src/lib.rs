@@ -28,7 +28,7 @@
 //! | feature | crate | what it gives |
 //! |---|---|---|
 //! | (always) | `ropewalk_core` | [`Protocol`], [`Transport`], [`Factory`], [`Deferred`], [`Failure`], [`endpoint`], [`framing`], [`policies`], [`testing`] |
-//! | `reactor` | `ropewalk_reactor` | [`Reactor`], [`Workers`], [`ThreadPool`], [`driver`] |
+//! | `reactor` | `ropewalk_reactor` | [`Reactor`], [`Workers`], [`ThreadPool`], [`FileWatcher`], [`driver`] |
 //! | `tls` | `ropewalk_tls` | [`tls`]: `ServerTls`, `ClientTls`, `StartTls`; the endpoints `tls:` |
 //! | `web` | `ropewalk_web` | [`web`]: `Site`, `FileService` |
 //! | `service` | `ropewalk_service` | [`logging`]: `Logging`, `Rotation` |

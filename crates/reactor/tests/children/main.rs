@@ -2,6 +2,7 @@
 
 mod descriptors;
 mod ending;
+mod injected;
 mod rig;
 mod starting;
 mod talking;
