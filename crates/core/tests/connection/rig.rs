@@ -12,9 +12,10 @@ use ropewalk_core::endpoint::{ClientEndpoint, ServerEndpoint};
 use ropewalk_core::{
     Address, Channel, Connection, ConnectionAborted, ConnectionDone, ConnectionId,
     ConnectionLimits, ConnectionLost, Deferred, DelayedCall, Factory, Failure, JobName, Layer,
-    ListenError, LoopContext, OutputQueue, Panicked, Port, Protocol, ReactorCore, ReactorNet,
-    ReactorTasks, ReactorThreads, ReactorTime, SendStatus, SocketOption, Step, Task, TimedOut,
-    Transport, WriteBufferFull, WriteStalled,
+    ListenError, LoopContext, OutputQueue, Panicked, Port, Process, ProcessProtocol, Protocol,
+    ReactorCore, ReactorNet, ReactorProcess, ReactorTasks, ReactorThreads, ReactorTime, SendStatus,
+    SocketOption, Spawn, SpawnError, Step, Task, TimedOut, Transport, WriteBufferFull,
+    WriteStalled,
 };
 
 /// What a protocol was told, in order.
@@ -347,6 +348,12 @@ fn take(queue: &mut OutputQueue, room: &mut usize, sent: &mut Vec<u8>) -> io::Re
 
 /// A type to have no reactor of.
 struct NoReactor;
+
+impl ReactorProcess for NoReactor {
+    fn spawn_process(&self, _: &Spawn, _: Box<dyn ProcessProtocol>) -> Result<Process, SpawnError> {
+        unreachable!()
+    }
+}
 
 impl ReactorTime for NoReactor {
     fn now(&self) -> Instant {
