@@ -332,6 +332,22 @@ fn a_protocol_that_pauses_gets_nothing_until_it_resumes() {
 }
 
 #[test]
+fn what_is_paused_at_the_start_gets_not_even_what_was_there_before() {
+    let reactor = MemoryReactor::new();
+    let (log, process, child) = start(&reactor, &cat(), |event, transport| {
+        if event == "made" {
+            transport.pause_producing(1);
+        }
+    });
+    child.send(1, b"early");
+    reactor.run();
+    assert_eq!(*log.borrow(), ["made"]);
+    process.act(|transport| transport.resume_producing(1));
+    reactor.run();
+    assert_eq!(*log.borrow(), ["made", "1: early"]);
+}
+
+#[test]
 fn a_terminal_is_one_connection_both_ways() {
     let reactor = MemoryReactor::new();
     let size = WindowSize {

@@ -31,7 +31,9 @@ pub trait ChildControl {
     /// It has none, or what the operating system refused.
     fn set_window_size(&self, size: WindowSize) -> io::Result<()>;
 
-    /// The connection of `descriptor` is closed: what else is open of it is to be closed.
+    /// The connection of `descriptor` is closed, and nothing is left that the process could miss:
+    /// what else is open of it is to be closed. (A terminal that is closed while a process that has
+    /// closed its side is still ending would end it with SIGHUP.)
     fn closed(&self, descriptor: u32) {
         let _ = descriptor;
     }
@@ -66,6 +68,10 @@ struct Pipe {
     /// Dead until it is joined.
     connection: Connection,
     is_writable: bool,
+    /// The protocol wants no data from it.
+    paused: bool,
+    /// The process has closed it.
+    at_end: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -121,6 +127,8 @@ impl ChildProcess {
         let pipe = Pipe {
             connection: Connection::default(),
             is_writable,
+            paused: false,
+            at_end: false,
         };
         self.shared.pipes.borrow_mut().insert(descriptor, pipe);
         Box::new(PipeEnd {
@@ -129,8 +137,10 @@ impl ChildProcess {
         })
     }
 
-    /// The connection that has the protocol which was made for `descriptor`.
+    /// The connection that has the protocol which was made for `descriptor`. Nothing is received
+    /// before `connection_made`, which may want to have none.
     pub fn joined(&self, descriptor: u32, connection: Connection) {
+        connection.pause_producing();
         if let Some(pipe) = self.shared.pipes.borrow_mut().get_mut(&descriptor) {
             pipe.connection = connection;
         }
@@ -195,10 +205,7 @@ impl Shared {
     }
 
     fn find(&self, descriptor: u32, wanted: impl FnOnce(&Pipe) -> bool) -> Option<Connection> {
-        let descriptor = match descriptor {
-            0 if self.has_terminal => 1,
-            other => other,
-        };
+        let descriptor = self.with_terminal(descriptor);
         let pipes = self.pipes.borrow();
         let pipe = pipes.get(&descriptor).filter(|pipe| wanted(pipe));
         pipe.map(|pipe| pipe.connection.clone())
@@ -284,6 +291,7 @@ impl Shared {
             self.guard("connection_made", || {
                 protocol.connection_made(&mut self.transport());
             });
+            self.begin_reading();
         }
         first(self, &mut *protocol);
         loop {
@@ -316,15 +324,23 @@ impl Shared {
                 protocol.write_resumed(transport, descriptor);
             }),
             Event::Lost(descriptor, reason) => {
-                self.pipes.borrow_mut().remove(&descriptor);
-                self.control.closed(descriptor);
+                let pipe = self.pipes.borrow_mut().remove(&descriptor);
+                let at_end = pipe.is_some_and(|pipe| pipe.at_end);
+                if !at_end || self.has_exited() {
+                    self.control.closed(descriptor);
+                }
                 self.guard("child_connection_lost", || {
                     protocol.child_connection_lost(transport, descriptor, reason);
                 });
             }
-            Event::Exited(status) => self.guard("process_exited", || {
-                protocol.process_exited(transport, status);
-            }),
+            Event::Exited(status) => {
+                if self.has_terminal && !self.pipes.borrow().contains_key(&1) {
+                    self.control.closed(1);
+                }
+                self.guard("process_exited", || {
+                    protocol.process_exited(transport, status);
+                });
+            }
         }
     }
 
@@ -342,6 +358,42 @@ impl Shared {
     fn transport(self: &Rc<Self>) -> ProcessTransport {
         ProcessTransport {
             shared: Rc::clone(self),
+        }
+    }
+
+    /// Lets those pipes be read that the protocol has not paused.
+    fn begin_reading(&self) {
+        let wanted: Vec<_> = {
+            let pipes = self.pipes.borrow();
+            let wanted = pipes.values().filter(|pipe| !pipe.paused);
+            wanted.map(|pipe| pipe.connection.clone()).collect()
+        };
+        for connection in wanted {
+            connection.resume_producing();
+        }
+    }
+
+    /// Whether the protocol wants data from `descriptor`. `false` if there is none to have.
+    pub(super) fn set_reading(&self, descriptor: u32, on: bool) -> bool {
+        let descriptor = self.with_terminal(descriptor);
+        let connection = match self.pipes.borrow_mut().get_mut(&descriptor) {
+            Some(pipe) => {
+                pipe.paused = !on;
+                pipe.connection.clone()
+            }
+            None => return false,
+        };
+        match on {
+            true => connection.resume_producing(),
+            false => connection.pause_producing(),
+        }
+    }
+
+    /// A terminal is the descriptor 1, whichever of its numbers is asked for.
+    fn with_terminal(&self, descriptor: u32) -> u32 {
+        match descriptor {
+            0 if self.has_terminal => 1,
+            other => other,
         }
     }
 
@@ -372,6 +424,13 @@ struct PipeEnd {
 impl Protocol for PipeEnd {
     fn data_received(&mut self, _: &mut Transport, data: &[u8]) {
         self.shared.tell_data(self.descriptor, data);
+    }
+
+    fn read_closed(&mut self, transport: &mut Transport) {
+        if let Some(pipe) = self.shared.pipes.borrow_mut().get_mut(&self.descriptor) {
+            pipe.at_end = true;
+        }
+        transport.lose_connection();
     }
 
     fn write_paused(&mut self, _: &mut Transport) {

@@ -69,14 +69,12 @@ impl ProcessTransport {
     /// Asks for no more data from `descriptor` until [`resume_producing`](Self::resume_producing):
     /// the pipe fills, and holds the process back.
     pub fn pause_producing(&mut self, descriptor: u32) -> bool {
-        let connection = self.shared.connection(descriptor);
-        connection.is_some_and(|connection| connection.pause_producing())
+        self.shared.set_reading(descriptor, false)
     }
 
     /// Asks for data from `descriptor` again.
     pub fn resume_producing(&mut self, descriptor: u32) -> bool {
-        let connection = self.shared.connection(descriptor);
-        connection.is_some_and(|connection| connection.resume_producing())
+        self.shared.set_reading(descriptor, true)
     }
 
     /// Unsent bytes to `descriptor`.

@@ -163,14 +163,11 @@ fn the_end_waits_for_a_grandchild_that_holds_the_pipe() {
             .success()
     );
     let spawn = Spawn::shell("(read x < \"$1\"; echo late) & exit 0").arg(&path);
-    let said = run(&spawn, {
-        let path = path.clone();
-        move |event, _| {
-            if event.starts_with("exited") {
-                // Only now may the grandchild go on.
-                let path = path.clone();
-                std::thread::spawn(move || std::fs::write(path, "go\n").unwrap());
-            }
+    let said = run(&spawn, move |event, _| {
+        if event.starts_with("exited") {
+            // Only now may the grandchild go on.
+            let path = path.clone();
+            std::thread::spawn(move || std::fs::write(path, "go\n").unwrap());
         }
     });
     assert_eq!(said.text(), "late\n");
@@ -213,7 +210,7 @@ fn a_paused_pipe_is_not_read() {
                 transport.pause_producing(1);
             }
             "data 2" => {
-                assert_eq!(seen.text(), "full\n");
+                assert_eq!(seen.out.borrow()[..], b"full\n"[..]);
                 let process = keep.borrow().clone();
                 resume.call_when_running(move || {
                     process.act(|transport| assert!(transport.resume_producing(1)));

@@ -1,6 +1,6 @@
 //! Processes with a terminal.
 
-use ropewalk_core::{Spawn, WindowSize};
+use ropewalk_core::{ChildDescriptor, Spawn, WindowSize};
 
 use crate::rig::{alone, run};
 
@@ -101,6 +101,21 @@ fn closing_the_connection_hangs_up() {
         },
     );
     assert_eq!(said.status(), "was killed by SIGHUP");
+}
+
+#[test]
+fn one_that_closes_its_side_and_goes_on_is_not_hung_up_on() {
+    let _alone = alone();
+    // It ends only when it has been told that its terminal is closed.
+    let command = "trap 'exit 9' HUP; exec <&- >&- 2>&-; read line <&5; exit 5";
+    let spawn = on_terminal(command).descriptor(5, ChildDescriptor::PipeIn);
+    let said = run(&spawn, |event, transport| {
+        if event == "closed 1" {
+            transport.write_to_child(5, b"go\n");
+        }
+    });
+    assert_eq!(said.log()[..2], ["made", "closed 1"]);
+    assert_eq!(said.status(), "exited with code 5");
 }
 
 #[test]
