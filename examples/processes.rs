@@ -41,6 +41,6 @@ fn main() -> Result<(), Failure> {
     });
     reactor.run()?;
     // What went wrong on the way, if anything did, is reported when this is dropped.
-    let _: Deferred<Process> = started;
+    drop::<Deferred<Process>>(started);
     Ok(())
 }
