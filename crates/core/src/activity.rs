@@ -47,10 +47,12 @@ pub enum Doing {
     CallWhenRunning,
     /// A poll of a task.
     Task,
+    /// A callback of a [`DatagramProtocol`](crate::DatagramProtocol).
+    Datagram,
 }
 
 /// In the order of their numbers.
-const ALL: [Doing; 16] = [
+const ALL: [Doing; 17] = [
     Doing::Waiting,
     Doing::ConnectionMade,
     Doing::DataReceived,
@@ -67,6 +69,7 @@ const ALL: [Doing; 16] = [
     Doing::CallFromThread,
     Doing::CallWhenRunning,
     Doing::Task,
+    Doing::Datagram,
 ];
 
 impl Doing {
@@ -90,6 +93,7 @@ impl Doing {
             Self::CallFromThread => "a call_from_thread",
             Self::CallWhenRunning => "a call_when_running",
             Self::Task => "a task",
+            Self::Datagram => "a callback of a datagram protocol",
         }
     }
 

@@ -7,6 +7,7 @@ mod activity;
 mod address;
 mod channel;
 mod context;
+mod datagram;
 mod deferred;
 pub mod endpoint;
 mod failure;
@@ -15,6 +16,7 @@ pub mod framing;
 mod inherited;
 mod layer;
 mod limits;
+mod names;
 mod output;
 pub mod policies;
 mod policy;
@@ -33,6 +35,11 @@ pub use activity::{Activity, Doing, Mark, Served};
 pub use address::Address;
 pub use channel::{Channel, SendStatus, Step};
 pub use context::{ConnectionId, LoopContext};
+pub use datagram::{
+    DatagramChannel, DatagramCounts, DatagramError, DatagramLimits, DatagramOption, DatagramPort,
+    DatagramProtocol, DatagramQueue, DatagramSendStatus, DatagramSocket, DatagramStep,
+    DatagramTransport, Incoming,
+};
 pub use deferred::{
     Abandoned, Cancelled, Deferred, DeferredEvent, DeferredList, DeferredLock, DeferredQueue,
     DeferredSemaphore, FirstError, Gather, IntoDeferred, Paused, Permit, QueueOverflow,
@@ -43,10 +50,13 @@ pub use file_sender::FileSender;
 pub use inherited::{ContextKey, ContextSnapshot};
 pub use layer::{Layer, LayerIo};
 pub use limits::ConnectionLimits;
+pub use names::{FixedNames, NameResolver};
 pub use output::{FileRegion, OutputQueue, Segment};
 pub use policy::Policy;
 pub use protocol::{Factory, Protocol};
-pub use reactor::{Port, ReactorCore, ReactorNet, ReactorTasks, ReactorTime};
+pub use reactor::{
+    Port, ReactorCore, ReactorDatagrams, ReactorNames, ReactorNet, ReactorTasks, ReactorTime,
+};
 pub use reason::{
     ConnectError, ConnectionAborted, ConnectionDone, ConnectionLost, Deadline, DeadlinePassed,
     ListenError, Panicked, TimedOut, WriteBufferFull, WriteStalled,

@@ -35,7 +35,7 @@ const UNIX: Form = Form {
     options: &["timeout"],
 };
 
-const HOST: Value<Host> = Value {
+pub(super) const HOST: Value<Host> = Value {
     expected: "a host: a name, an IPv4 address, or an IPv6 address in brackets",
     parse: Host::parse,
 };

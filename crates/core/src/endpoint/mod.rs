@@ -21,6 +21,17 @@
 //! | `tcp:[2001:db8::1]:80:timeout=5s` | to an IPv6 address, within 5 seconds |
 //! | `unix:/run/app.sock` | to a socket in the file system |
 //!
+//! | a datagram endpoint | sends and receives |
+//! |---|---|
+//! | `udp:1234` | at port 1234 of all interfaces, IPv6 and IPv4 |
+//! | `udp:5353:group=224.0.0.251:reuse_port=yes` | at a multicast group, shared with others |
+//! | `unix-datagram:/run/app.sock` | at a socket in the file system; `@app` is an abstract name |
+//!
+//! | a datagram client endpoint | sends to |
+//! |---|---|
+//! | `udp:example.com:53` | a host by its name |
+//! | `unix-datagram:/dev/log` | a socket in the file system |
+//!
 //! # Grammar
 //! - Colons part the text into fields. The first field is the kind.
 //! - A field with an equals sign is an option, `key=value`, split at the first one. Any other
@@ -50,16 +61,23 @@
 //! ```
 
 mod client;
+mod datagram;
 mod description;
 mod error;
 mod form;
+mod multicast;
 mod server;
 mod socket;
 mod value;
 
 pub use client::{ClientEndpoint, DEFAULT_CONNECT_TIMEOUT, Host, TcpConnect, UnixConnect};
+pub use datagram::{
+    DatagramClientEndpoint, DatagramEndpoint, DatagramOptions, MAX_DATAGRAM, UdpConnect, UdpListen,
+    UnixDatagramConnect, UnixDatagramListen,
+};
 pub use description::{Description, Field, Word};
 pub use error::EndpointError;
+pub use multicast::{Interface, MulticastGroup};
 pub use server::{DEFAULT_BACKLOG, ServerEndpoint, TcpListen, UnixListen};
 pub use socket::SocketOptions;
 pub use value::parse_duration;

@@ -12,11 +12,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::Clock;
-use crate::endpoint::{ClientEndpoint, ServerEndpoint};
+use super::memory_datagrams::Datagrams;
+use crate::endpoint::{ClientEndpoint, DatagramClientEndpoint, DatagramEndpoint, ServerEndpoint};
 use crate::{
     Address, Channel, ConnectError, Connection, ConnectionAborted, ConnectionId, ContextSnapshot,
-    Deferred, DelayedCall, Factory, Failure, JobName, ListenError, LoopContext, OutputQueue,
-    Panicked, Port, Protocol, ReactorCore, ReactorNet, ReactorTasks, ReactorThreads, ReactorTime,
+    DatagramPort, DatagramProtocol, Deferred, DelayedCall, Factory, Failure, FixedNames, JobName,
+    ListenError, LoopContext, NameResolver, OutputQueue, Panicked, Port, Protocol, ReactorCore,
+    ReactorDatagrams, ReactorNames, ReactorNet, ReactorTasks, ReactorThreads, ReactorTime,
     Resolver, SendStatus, Step, Task, Tasks, ThreadJobError,
 };
 
@@ -66,6 +68,8 @@ pub(super) struct Memory {
     tasks: Tasks,
     ends: RefCell<BTreeMap<ConnectionId, End>>,
     ports: Rc<RefCell<Ports>>,
+    datagrams: Datagrams,
+    names: RefCell<Rc<dyn NameResolver>>,
     opened: Cell<u32>,
     /// Connections that are up, and not yet told so.
     opening: RefCell<VecDeque<ConnectionId>>,
@@ -129,6 +133,8 @@ impl MemoryReactor {
                 tasks: Tasks::new(|| ()),
                 ends: RefCell::default(),
                 ports: Rc::default(),
+                datagrams: Datagrams::default(),
+                names: RefCell::new(Rc::new(FixedNames::new())),
                 opened: Cell::new(0),
                 opening: RefCell::default(),
                 jobs: Rc::default(),
@@ -272,7 +278,7 @@ impl Memory {
         ];
         let ephemeral = 1024 + (number % 60_000) as u16;
         let from = match &port {
-            Address::Tcp(_) => Address::Tcp(([192, 0, 2, 2], ephemeral).into()),
+            Address::Tcp(_) | Address::Udp(_) => Address::Tcp(([192, 0, 2, 2], ephemeral).into()),
             Address::Unix(_) => Address::Unix(None),
         };
         let at_client = self.build(client, ids[0], port.clone(), from.clone())?;
@@ -331,6 +337,7 @@ impl Memory {
         for id in self.ids() {
             busy |= self.deliver(id);
         }
+        busy |= self.datagrams.round();
         if self.clock.next_call().is_some_and(|next| next <= now) {
             busy = true;
             self.clock.advance(Duration::ZERO);
@@ -543,6 +550,7 @@ impl Drop for Memory {
                 channel.end(Failure::from(ConnectionAborted).context("the reactor has ended"));
             });
         }
+        self.datagrams.stop();
         let jobs = self.jobs.take();
         for MemoryJob { name, resolver, .. } in jobs.into_values() {
             resolver.errback(ThreadJobError::ReactorStopped { job: name });
@@ -554,6 +562,7 @@ impl Drop for Memory {
 fn key(address: &Address) -> String {
     match address {
         Address::Tcp(address) => format!("tcp:{}", address.port()),
+        Address::Udp(address) => format!("udp:{}", address.port()),
         unix @ Address::Unix(_) => unix.to_string(),
     }
 }
@@ -598,6 +607,37 @@ impl ReactorThreads for Memory {
         };
         self.jobs.borrow_mut().insert(number, job);
         ran
+    }
+}
+
+/// One machine: `192.0.2.1`, and the addresses that endpoints name as their interface. Multicast
+/// comes to all members on it.
+impl ReactorDatagrams for Memory {
+    fn listen_datagram(
+        &self,
+        endpoint: &DatagramEndpoint,
+        protocol: Box<dyn DatagramProtocol>,
+    ) -> Result<DatagramPort, ListenError> {
+        self.datagrams.listen(&self.context, endpoint, protocol)
+    }
+
+    fn connect_datagram(
+        &self,
+        endpoint: &DatagramClientEndpoint,
+        protocol: Box<dyn DatagramProtocol>,
+    ) -> Deferred<DatagramPort> {
+        self.datagrams.connect(&self.context, endpoint, protocol)
+    }
+}
+
+/// There are no names, until a resolver is installed that knows some. Connecting asks for none.
+impl ReactorNames for Memory {
+    fn name_resolver(&self) -> Rc<dyn NameResolver> {
+        Rc::clone(&self.names.borrow())
+    }
+
+    fn install_name_resolver(&self, resolver: Rc<dyn NameResolver>) -> Rc<dyn NameResolver> {
+        self.names.replace(resolver)
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod clock;
 mod memory;
+mod memory_datagrams;
 mod pair;
 mod string_transport;
 

@@ -9,6 +9,7 @@ mod flush_and_backpressure;
 mod handles;
 mod layer_kit;
 mod layers;
+mod no_reactor;
 mod panics;
 mod policies;
 mod rig;

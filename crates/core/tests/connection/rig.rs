@@ -2,20 +2,18 @@
 //! told.
 
 use std::cell::RefCell;
-use std::future::Future;
 use std::io::{self, IoSlice};
-use std::pin::Pin;
 use std::rc::{Rc, Weak};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use ropewalk_core::endpoint::{ClientEndpoint, ServerEndpoint};
 use ropewalk_core::{
     Address, Channel, Connection, ConnectionAborted, ConnectionDone, ConnectionId,
-    ConnectionLimits, ConnectionLost, Deferred, DelayedCall, Factory, Failure, JobName, Layer,
-    ListenError, LoopContext, OutputQueue, Panicked, Port, Protocol, ReactorCore, ReactorNet,
-    ReactorTasks, ReactorThreads, ReactorTime, SendStatus, SocketOption, Step, Task, TimedOut,
-    Transport, WriteBufferFull, WriteStalled,
+    ConnectionLimits, ConnectionLost, Failure, Layer, LoopContext, OutputQueue, Panicked, Protocol,
+    ReactorCore, SendStatus, SocketOption, Step, TimedOut, Transport, WriteBufferFull,
+    WriteStalled,
 };
+
+use crate::no_reactor::NoReactor;
 
 /// What a protocol was told, in order.
 pub(crate) type Log = Rc<RefCell<Vec<String>>>;
@@ -343,40 +341,4 @@ fn take(queue: &mut OutputQueue, room: &mut usize, sent: &mut Vec<u8>) -> io::Re
         }
     }
     Ok(SendStatus::Ready)
-}
-
-/// A type to have no reactor of.
-struct NoReactor;
-
-impl ReactorTime for NoReactor {
-    fn now(&self) -> Instant {
-        unreachable!()
-    }
-    fn wall_clock(&self) -> SystemTime {
-        unreachable!()
-    }
-    fn call_later(&self, _: Duration, _: Box<dyn FnOnce()>) -> DelayedCall {
-        unreachable!()
-    }
-}
-
-impl ReactorTasks for NoReactor {
-    fn spawn(&self, _: Pin<Box<dyn Future<Output = ()>>>) -> Task {
-        unreachable!()
-    }
-}
-
-impl ReactorThreads for NoReactor {
-    fn run_in_thread(&self, _: JobName, _: Box<dyn FnOnce() + Send>) -> Deferred<()> {
-        unreachable!()
-    }
-}
-
-impl ReactorNet for NoReactor {
-    fn listen(&self, _: &ServerEndpoint, _: Rc<dyn Factory>) -> Result<Port, ListenError> {
-        unreachable!()
-    }
-    fn connect(&self, _: &ClientEndpoint, _: Rc<dyn Factory>) -> Deferred<Connection> {
-        unreachable!()
-    }
 }
