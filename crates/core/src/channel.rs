@@ -272,9 +272,7 @@ impl Channel {
             let most = match closing {
                 // All who wait now are told before it closes; one who then waits again and again
                 // does not keep it open.
-                true => {
-                    *last.get_or_insert_with(|| served + self.shared().drains() + CALLS_IN_A_ROW)
-                }
+                true => *last.get_or_insert_with(|| served + self.shared().drains() + CALLS_IN_A_ROW),
                 false => CALLS_IN_A_ROW,
             };
             if served < most && self.tell_drained(unsent) {

@@ -11,10 +11,13 @@
 
 mod connect;
 mod connections;
+mod datagrams;
 mod dealing;
 mod descriptors;
 pub mod driver;
 mod event_loop;
+mod happy_eyeballs;
+mod names;
 mod poll;
 mod ports;
 mod react;

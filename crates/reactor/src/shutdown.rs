@@ -21,7 +21,7 @@ pub enum Phase {
     Before,
     /// The connections that this side made are told to drain. The phase lasts until they are gone,
     /// and the last job of the reactor's own [pool](crate::Handle::thread_pool) is done; it takes no
-    /// more from when the connections are gone.
+    /// more from when the connections are gone. Then datagram ports are closed.
     During,
     /// Nothing is left to talk to.
     After,
@@ -122,6 +122,7 @@ pub(crate) async fn shut_down(event_loop: Rc<EventLoop>) {
     shutdown.run_triggers(Phase::During).await;
     shutdown.drained(&event_loop, None).await;
     event_loop.jobs.drain(&event_loop).await;
+    event_loop.datagrams.stop_all(&event_loop);
     shutdown.run_triggers(Phase::After).await;
     event_loop.finish();
 }

@@ -7,6 +7,7 @@
 mod calls;
 mod connect;
 mod connections;
+mod datagrams;
 mod files;
 mod lifecycle;
 mod listen;
