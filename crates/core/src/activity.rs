@@ -22,6 +22,8 @@ pub enum Doing {
     /// See [`Protocol`](crate::Protocol).
     DataReceived,
     /// See [`Protocol`](crate::Protocol).
+    DescriptorReceived,
+    /// See [`Protocol`](crate::Protocol).
     ReadClosed,
     /// See [`Protocol`](crate::Protocol).
     WritePaused,
@@ -52,10 +54,11 @@ pub enum Doing {
 }
 
 /// In the order of their numbers.
-const ALL: [Doing; 17] = [
+const ALL: [Doing; 18] = [
     Doing::Waiting,
     Doing::ConnectionMade,
     Doing::DataReceived,
+    Doing::DescriptorReceived,
     Doing::ReadClosed,
     Doing::WritePaused,
     Doing::WriteResumed,
@@ -80,6 +83,7 @@ impl Doing {
             Self::Waiting => "waiting",
             Self::ConnectionMade => "connection_made",
             Self::DataReceived => "data_received",
+            Self::DescriptorReceived => "descriptor_received",
             Self::ReadClosed => "read_closed",
             Self::WritePaused => "write_paused",
             Self::WriteResumed => "write_resumed",

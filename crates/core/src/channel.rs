@@ -14,6 +14,7 @@
 //! ```
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::thread;
@@ -175,6 +176,18 @@ impl Channel {
         }
     }
 
+    /// The peer has sent `descriptors`, with what is received next.
+    pub fn descriptors_received(&mut self, descriptors: impl IntoIterator<Item = OwnedFd>) {
+        self.hold();
+        if self.has_layers() {
+            let refused = Failure::msg("a descriptor came to a connection with layers");
+            return self.shared().end(refused, true);
+        }
+        for descriptor in descriptors {
+            self.give_descriptor(descriptor);
+        }
+    }
+
     /// The peer will send no more.
     pub fn read_closed(&mut self) {
         self.hold();
@@ -272,7 +285,9 @@ impl Channel {
             let most = match closing {
                 // All who wait now are told before it closes; one who then waits again and again
                 // does not keep it open.
-                true => *last.get_or_insert_with(|| served + self.shared().drains() + CALLS_IN_A_ROW),
+                true => {
+                    *last.get_or_insert_with(|| served + self.shared().drains() + CALLS_IN_A_ROW)
+                }
                 false => CALLS_IN_A_ROW,
             };
             if served < most && self.tell_drained(unsent) {
@@ -485,6 +500,21 @@ impl Channel {
         }
     }
 
+    /// Gives a descriptor to the protocol, now or when it may have it.
+    fn give_descriptor(&mut self, descriptor: OwnedFd) {
+        if self.shared().is(CLOSING | READ_CLOSED | ENDED) {
+            return;
+        }
+        if self.must_hold() {
+            self.shared()
+                .hold(|held| held.descriptors.push_back(descriptor));
+        } else {
+            self.call(Doing::DescriptorReceived, |protocol, transport| {
+                protocol.descriptor_received(transport, descriptor);
+            });
+        }
+    }
+
     fn tell_read_closed(&mut self) {
         if self.shared().is(READ_CLOSED | ENDED) {
             return;
@@ -520,6 +550,9 @@ impl Channel {
             return false;
         }
         let held = self.shared().take_held();
+        for descriptor in held.descriptors {
+            self.give_descriptor(descriptor);
+        }
         self.give(&held.data);
         if held.read_closed {
             self.tell_read_closed();
@@ -585,6 +618,13 @@ impl Channel {
         }
         shared.note(Doing::Layers);
         let mut output = shared.take_output();
+        if output
+            .as_ref()
+            .is_some_and(|output| output.descriptors() > 0)
+        {
+            let refused = "a descriptor was sent over a connection with layers, which carry none";
+            shared.end(Failure::msg(refused), true);
+        }
         let mut none = OutputQueue::default();
         let result = stack.sink(
             output.as_deref_mut().unwrap_or(&mut none),

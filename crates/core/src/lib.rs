@@ -69,4 +69,6 @@ pub use stream::{ConnectionStream, StreamError, StreamFactory, StreamReader, Str
 pub use task::{Task, Tasks};
 pub use threads::{JobName, ReactorThreads, ThreadJobError, defer_to_thread};
 pub use timer::DelayedCall;
-pub use transport::{Connection, SocketOption, Transport};
+pub use transport::{
+    Connection, MAX_UNSENT_DESCRIPTORS, SendDescriptorError, SocketOption, Transport,
+};

@@ -327,7 +327,10 @@ impl fmt::Display for ConnectError {
             ),
             Self::Io { endpoint, source } => write!(f, "cannot connect to {endpoint}: {source}"),
             Self::AllFailed { endpoint, attempts } => {
-                write!(f, "cannot connect to {endpoint}: none of its addresses can be reached")?;
+                write!(
+                    f,
+                    "cannot connect to {endpoint}: none of its addresses can be reached"
+                )?;
                 for (at, (address, error)) in attempts.iter().enumerate() {
                     if at == TOLD_ATTEMPTS {
                         return write!(f, "; and {} others", attempts.len() - at);

@@ -182,14 +182,14 @@ impl Attempt {
     pub(crate) fn ready(&self, connection: Connection) {
         self.set_stage(Stage::Over);
         self.cancel_timers();
-        self.fire(Ok(connection));
+        fire(self.resolver.take(), Ok(connection));
     }
 
     /// The connection ended before it was ready.
     pub(crate) fn lost(&self, reason: Failure) {
         self.set_stage(Stage::Over);
         self.cancel_timers();
-        self.fire(Err(reason));
+        fire(self.resolver.take(), Err(reason));
     }
 
     /// One of those that are being tried cannot be connected to.
@@ -313,14 +313,10 @@ impl Attempt {
     }
 
     fn fail(&self, error: ConnectError) {
+        // First, so that nothing of what is undone is taken for the outcome.
+        let resolver = self.resolver.take();
         self.stop_trying();
-        self.fire(Err(Failure::from(error)));
-    }
-
-    fn fire(&self, result: Result<Connection, Failure>) {
-        if let Some(resolver) = self.resolver.take() {
-            guard("a callback of a connect", || resolver.fire(result));
-        }
+        fire(resolver, Err(Failure::from(error)));
     }
 
     /// Whether it has neither succeeded nor failed, and was not cancelled.
@@ -383,5 +379,11 @@ fn abort(event_loop: &EventLoop, tried: Vec<(ConnectionId, Option<SocketAddr>)>)
         event_loop.driver.abort(id);
         event_loop.free(id);
         drop(attempt);
+    }
+}
+
+fn fire(resolver: Option<Resolver<Connection>>, result: Result<Connection, Failure>) {
+    if let Some(resolver) = resolver {
+        guard("a callback of a connect", || resolver.fire(result));
     }
 }

@@ -249,6 +249,10 @@ pub trait Completions {
     /// The connection could not be made. Its name is free.
     fn connect_failed(&mut self, connection: ConnectionId, error: io::Error);
 
+    /// Descriptors from the peer, on a connection that takes them: before the bytes that they came
+    /// with.
+    fn descriptors(&mut self, connection: ConnectionId, descriptors: Vec<OwnedFd>);
+
     /// Bytes from the peer.
     fn received(&mut self, connection: ConnectionId, data: &[u8]);
 

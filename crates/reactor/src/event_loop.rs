@@ -821,6 +821,12 @@ impl Completions for Sink<'_> {
         self.0.free(connection);
     }
 
+    fn descriptors(&mut self, connection: ConnectionId, descriptors: Vec<OwnedFd>) {
+        self.0.with_channel(connection, |channel| {
+            channel.descriptors_received(descriptors);
+        });
+    }
+
     fn received(&mut self, connection: ConnectionId, data: &[u8]) {
         self.0
             .with_channel(connection, |channel| channel.received(data));

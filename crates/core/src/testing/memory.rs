@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::io;
 use std::ops::Deref;
+use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
@@ -19,7 +20,7 @@ use crate::{
     DatagramPort, DatagramProtocol, Deferred, DelayedCall, Factory, Failure, FixedNames, JobName,
     ListenError, LoopContext, NameResolver, OutputQueue, Panicked, Port, Protocol, ReactorCore,
     ReactorDatagrams, ReactorNames, ReactorNet, ReactorTasks, ReactorThreads, ReactorTime,
-    Resolver, SendStatus, Step, Task, Tasks, ThreadJobError,
+    Resolver, SendStatus, SocketOption, Step, Task, Tasks, ThreadJobError,
 };
 
 /// A reactor for tests: what is written on one end of a connection is received on the other, when
@@ -101,11 +102,43 @@ struct End {
     other: ConnectionId,
     /// What is under way to this end.
     inbound: VecDeque<u8>,
+    /// Descriptors under way to it, and how many bytes of `inbound` come before each.
+    descriptors: VecDeque<(usize, OwnedFd)>,
+    /// It takes descriptors; otherwise they are closed.
+    takes_descriptors: bool,
     /// What the other end has done, and what of it this end was told.
     fin: Fin,
     told: Fin,
     /// Who waits for the connection to be made.
     awaited: Option<Resolver<Connection>>,
+}
+
+impl End {
+    /// The descriptors that come before the next byte.
+    fn take_descriptors(&mut self) -> Vec<OwnedFd> {
+        let mut taken = Vec::new();
+        while self
+            .descriptors
+            .front()
+            .is_some_and(|(before, _)| *before == 0)
+        {
+            taken.extend(
+                self.descriptors
+                    .pop_front()
+                    .map(|(_, descriptor)| descriptor),
+            );
+        }
+        if !self.takes_descriptors {
+            taken.clear();
+        }
+        taken
+    }
+
+    /// How many bytes come before the next descriptor.
+    fn until_descriptor(&self) -> usize {
+        let next = self.descriptors.front().map(|(before, _)| *before);
+        next.unwrap_or(self.inbound.len())
+    }
 }
 
 /// How far the other end has closed.
@@ -293,6 +326,8 @@ impl Memory {
                 channel: Some(channel),
                 other: ids[1 - at],
                 inbound: VecDeque::new(),
+                descriptors: VecDeque::new(),
+                takes_descriptors: false,
                 fin,
                 told: Fin::None,
                 awaited: None,
@@ -382,7 +417,7 @@ impl Memory {
 
     /// Gives one end what is under way to it.
     fn deliver(&self, id: ConnectionId) -> bool {
-        let (data, fin, other) = {
+        let (descriptors, data, fin, other) = {
             let mut ends = self.ends.borrow_mut();
             let Some(end) = ends.get_mut(&id) else {
                 return false;
@@ -392,21 +427,31 @@ impl Memory {
             };
             let is_told = end.told != Fin::None;
             if end.fin == Fin::Reset {
-                (Vec::new(), Fin::Reset, end.other)
+                (Vec::new(), Vec::new(), Fin::Reset, end.other)
             } else if !is_told && !channel.wants_read() {
                 return false;
             } else if !is_told && !end.inbound.is_empty() {
-                let count = end.inbound.len().min(self.split.get());
-                (end.inbound.drain(..count).collect(), Fin::None, end.other)
+                let descriptors = end.take_descriptors();
+                let count = end.until_descriptor().min(self.split.get());
+                for (before, _) in &mut end.descriptors {
+                    *before -= count;
+                }
+                let data = end.inbound.drain(..count).collect();
+                (descriptors, data, Fin::None, end.other)
             } else if end.told != end.fin {
-                (Vec::new(), end.fin, end.other)
+                (Vec::new(), Vec::new(), end.fin, end.other)
             } else {
                 return false;
             }
         };
         match fin {
             Fin::None => {
-                self.with_channel(id, |channel| channel.received(&data));
+                self.with_channel(id, |channel| {
+                    if !descriptors.is_empty() {
+                        channel.descriptors_received(descriptors);
+                    }
+                    channel.received(&data);
+                });
                 self.with_channel(other, Channel::writable);
             }
             Fin::Closed | Fin::Gone => {
@@ -446,6 +491,11 @@ impl Memory {
             match channel.next_step() {
                 Step::Send => channel.send(|queue| self.send(id, queue)),
                 Step::ShutdownWrite => self.end_with(id, Fin::Closed),
+                Step::SetOption(SocketOption::ReceiveDescriptors(on)) => {
+                    if let Some(end) = self.ends.borrow_mut().get_mut(&id) {
+                        end.takes_descriptors = on;
+                    }
+                }
                 Step::SetOption(_) => {}
                 Step::Close => return self.close(channel, Fin::Gone),
                 Step::Abort => return self.close(channel, Fin::Reset),
@@ -465,7 +515,9 @@ impl Memory {
     }
 
     fn send(&self, id: ConnectionId, queue: &mut OutputQueue) -> io::Result<SendStatus> {
-        while !queue.is_empty() {
+        while queue.len() > 0 {
+            let descriptors = queue.take_front_descriptors();
+            let until = queue.until_descriptor().unwrap_or(u64::MAX);
             let bytes = queue.front()?;
             let taken = {
                 let mut ends = self.ends.borrow_mut();
@@ -473,8 +525,14 @@ impl Memory {
                 let Some(other) = other.and_then(|other| ends.get_mut(&other)) else {
                     return Err(io::ErrorKind::BrokenPipe.into());
                 };
-                let room = self.window.get().saturating_sub(other.inbound.len());
-                let count = bytes.len().min(room);
+                let before = other.inbound.len();
+                let under_way = descriptors.into_iter().map(|one| (before, one));
+                other.descriptors.extend(under_way);
+                let room = self.window.get().saturating_sub(before);
+                let count = bytes
+                    .len()
+                    .min(room)
+                    .min(usize::try_from(until).unwrap_or(room));
                 other.inbound.extend(&bytes[..count]);
                 count
             };

@@ -582,7 +582,11 @@ fn a_panic_of_one_who_waits_for_a_task_keeps_neither_others_who_wait_nor_other_t
     let cooperator = Cooperator::new(f.reactor());
     let task = cooperator.cooperate([()]);
     let panics = |()| -> () { resume_unwind(Box::new("slipped")) };
-    drop(task.when_done().add_callback::<(), _>(panics).add_errback(|_| ()));
+    drop(
+        task.when_done()
+            .add_callback::<(), _>(panics)
+            .add_errback(|_| ()),
+    );
     f.log.end(task.when_done());
     let log = f.log.clone();
     f.log

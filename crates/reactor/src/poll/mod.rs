@@ -251,16 +251,27 @@ impl PollDriver {
 
     /// Reads while there is something to read, the loop wants it, and the budget lasts.
     fn read(&self, id: ConnectionId, buffer: &mut [u8], completions: &mut dyn Completions) {
+        let mut descriptors = Vec::new();
         for _ in 0..READS_IN_A_ROW {
             let read = self.socket(id, |socket| {
                 if !socket.may_read() {
                     return None;
                 }
-                let read = socket.stream.read(buffer);
+                let read = match socket.is(flag::DESCRIPTORS) {
+                    false => socket.stream.read(buffer),
+                    true => socket
+                        .stream
+                        .read_with_descriptors(buffer, &mut descriptors),
+                };
                 match &read {
                     Ok(0) => socket.set(flag::READ_END),
                     // A short read has emptied the socket, unless it holds something else.
-                    Ok(read) if *read < buffer.len() && !socket.is(flag::MORE) => {
+                    // A read ends behind descriptors, whatever follows.
+                    Ok(read)
+                        if *read < buffer.len()
+                            && !socket.is(flag::MORE)
+                            && descriptors.is_empty() =>
+                    {
                         socket.clear(flag::READABLE);
                     }
                     Ok(_) => {}
@@ -273,6 +284,9 @@ impl PollDriver {
                 }
                 Some(read)
             });
+            if !descriptors.is_empty() {
+                completions.descriptors(id, std::mem::take(&mut descriptors));
+            }
             match read {
                 Some(Some(Ok(0))) => return completions.read_closed(id),
                 Some(Some(Ok(read))) => completions.received(id, &buffer[..read]),
@@ -523,6 +537,10 @@ impl Driver for PollDriver {
     }
 
     fn set_option(&self, id: ConnectionId, option: SocketOption) -> io::Result<()> {
+        if let SocketOption::ReceiveDescriptors(on) = option {
+            self.socket(id, |socket| socket.take_descriptors(on));
+            return Ok(());
+        }
         self.socket(id, |socket| socket.stream.set_option(option))
             .unwrap_or_else(|| Err(io::ErrorKind::NotConnected.into()))
     }

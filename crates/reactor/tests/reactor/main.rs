@@ -9,6 +9,7 @@ mod connect;
 mod connections;
 mod datagrams;
 mod files;
+mod happy_eyeballs;
 mod lifecycle;
 mod listen;
 mod panics;
