@@ -70,6 +70,7 @@ impl Serving<'_> {
 pub(crate) fn as_endpoint(address: &Address) -> String {
     match address {
         Address::Tcp(address) => format!("tcp:{address}"),
+        Address::Udp(address) => format!("udp:{address}"),
         Address::Unix(_) => address.to_string(),
     }
 }

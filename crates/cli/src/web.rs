@@ -34,7 +34,7 @@ pub(crate) fn run(args: &WebArgs) -> Result<(), Stop> {
 fn location(address: &Address) -> String {
     match address {
         Address::Tcp(address) => format!("http://{address}/"),
-        Address::Unix(_) => address.to_string(),
+        Address::Udp(_) | Address::Unix(_) => address.to_string(),
     }
 }
 
