@@ -319,10 +319,16 @@ impl OutputQueue {
         self.memory
     }
 
+    /// Whether bytes are unsent, in memory or in files.
+    #[must_use]
+    pub fn has_bytes(&self) -> bool {
+        self.memory > 0 || self.file > 0
+    }
+
     /// Whether all was sent, descriptors too.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.memory == 0 && self.file == 0 && self.descriptors == 0
+        !self.has_bytes() && self.descriptors == 0
     }
 
     /// All that is unsent, if it is one piece of memory: mostly it is.

@@ -148,7 +148,7 @@ impl Names {
             for waiting in lookup.waiting {
                 let error = io::Error::other("the reactor has ended before the name was found");
                 guard("a callback of a look-up", || {
-                    waiting.resolver.errback(error)
+                    waiting.resolver.errback(error);
                 });
             }
         }

@@ -666,7 +666,7 @@ mod tests {
         let group = |text: &str| (GROUP.parse)(text);
         let lo = MulticastGroup::new([239, 1, 2, 3]);
         assert_eq!(group("239.1.2.3"), Some(lo.clone()));
-        assert_eq!(group("239.1.2.3%lo"), Some(lo.clone().on("lo")));
+        assert_eq!(group("239.1.2.3%lo"), Some(lo.on("lo")));
         assert_eq!(
             group("239.1.2.3%127.0.0.1").unwrap().interface,
             Interface::Address([127, 0, 0, 1].into())

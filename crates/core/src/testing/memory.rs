@@ -515,7 +515,7 @@ impl Memory {
     }
 
     fn send(&self, id: ConnectionId, queue: &mut OutputQueue) -> io::Result<SendStatus> {
-        while queue.len() > 0 {
+        while queue.has_bytes() {
             let descriptors = queue.take_front_descriptors();
             let until = queue.until_descriptor().unwrap_or(u64::MAX);
             let bytes = queue.front()?;

@@ -141,7 +141,7 @@ impl Socket {
         registry: &Registry,
     ) -> io::Result<Sent> {
         // A descriptor with no byte behind it waits for one.
-        while output.len() > 0 {
+        while output.has_bytes() {
             let budget = SEND_IN_A_ROW.saturating_sub(u64::from(self.spent) * SENT_UNIT);
             if budget == 0 {
                 self.set(flag::BLOCKED | flag::WRITE_READY);

@@ -77,7 +77,7 @@ fn program() {
     let ready = open_here();
     println!("\nlistening on {tcp} {}", udp.address().unwrap());
     let at_end = Rc::new(Cell::new(0));
-    let (seen, port) = (Rc::clone(&at_end), udp.clone());
+    let (seen, port) = (Rc::clone(&at_end), udp);
     reactor.add_system_event_trigger(ropewalk_reactor::Phase::During, move || {
         // The listeners and their reserves are gone, and the connections too.
         seen.set(open_here());

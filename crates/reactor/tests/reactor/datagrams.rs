@@ -16,12 +16,13 @@ use ropewalk_reactor::{Handle, Reactor};
 
 use crate::support::{Log, run_with, when};
 
+type OnTransport = Box<dyn FnMut(&mut DatagramTransport)>;
 type OnDatagram = Box<dyn FnMut(&mut DatagramTransport, &[u8], &Address)>;
 
 /// Notes everything, and does what it was given.
 struct On {
     log: Log,
-    started: Option<Box<dyn FnMut(&mut DatagramTransport)>>,
+    started: Option<OnTransport>,
     datagram: OnDatagram,
 }
 
@@ -211,7 +212,7 @@ fn an_unconnected_port_hears_which_of_its_datagrams_did_not_arrive_and_goes_on()
     }
     let seen = Rc::clone(&log);
     stop_when(&reactor.handle(), move || seen.borrow().len() >= 4);
-    let counts = port.clone();
+    let counts = port;
     let sent = Rc::new(Cell::new(0));
     let kept = Rc::clone(&sent);
     reactor.add_system_event_trigger(ropewalk_reactor::Phase::Before, move || {
@@ -265,7 +266,7 @@ fn what_is_paused_is_kept_by_the_kernel_and_comes_later() {
     for number in 0..100 {
         peer.send_to(number.to_string().as_bytes(), to).unwrap();
     }
-    let (seen, resumed) = (Rc::clone(&log), port.clone());
+    let (seen, resumed) = (Rc::clone(&log), port);
     when(
         &reactor.handle(),
         move || seen.borrow().len() == 3,
@@ -347,7 +348,7 @@ fn multicast_on_the_loopback_comes_to_the_members_of_the_group() {
     });
     joined.unwrap().unwrap();
     let text = format!("udp:{number}:group={group}%127.0.0.1:reuse_port=yes");
-    let second = reactor
+    reactor
         .listen_datagram(&text.parse().unwrap(), On::logging(&logs[1]))
         .unwrap();
     let to = Address::Udp((group, number).into());
@@ -357,7 +358,6 @@ fn multicast_on_the_loopback_comes_to_the_members_of_the_group() {
         &reactor.handle(),
         move || seen.iter().all(|log| log.borrow().len() == 2),
         {
-            let (first, second, to, lo) = (first.clone(), second.clone(), to.clone(), lo.clone());
             move || {
                 // The first hears no more of it.
                 first
@@ -369,7 +369,6 @@ fn multicast_on_the_loopback_comes_to_the_members_of_the_group() {
                     .unwrap();
                 assert!(again.is_err());
                 first.write_to(b"others", &to);
-                let _ = second;
             }
         },
     );
@@ -578,7 +577,6 @@ fn a_receiver_that_is_full_holds_up_and_loses_what_it_never_takes() {
     when(
         &reactor.handle(),
         {
-            let port = port.clone();
             move || {
                 while slow.recv(&mut [0; 100]).is_ok() {}
                 port.counts().unwrap().sent as usize == taken
@@ -607,7 +605,7 @@ fn of_many_that_are_echoed_none_is_lost_while_sockets_have_room() {
     let port = reactor.listen_datagram(&loopback(), On::echo()).unwrap();
     let to = socket_addr(&port);
     let counts = Rc::new(Cell::new(None));
-    let (kept, of) = (Rc::clone(&counts), port.clone());
+    let (kept, of) = (Rc::clone(&counts), port);
     reactor.add_system_event_trigger(ropewalk_reactor::Phase::Before, move || {
         kept.set(of.counts());
     });

@@ -413,7 +413,7 @@ fn equal_names_are_looked_up_once_and_each_gets_its_port() {
             let ports = Rc::clone(&ports);
             let found = names.resolve_host_name("host.example.com", port);
             found.add_callback(move |found: Vec<SocketAddr>| {
-                ports.borrow_mut().push(found[0].port())
+                ports.borrow_mut().push(found[0].port());
             })
         })
         .collect();
