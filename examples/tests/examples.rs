@@ -1,7 +1,7 @@
 //! Each example is run, and does what it says over a real socket.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, TcpStream, UdpSocket};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
@@ -14,8 +14,12 @@ struct Running {
 
 impl Running {
     fn start(name: &str) -> Self {
+        Self::start_at(name, "tcp:0:interface=127.0.0.1")
+    }
+
+    fn start_at(name: &str, endpoint: &str) -> Self {
         let mut child = Command::new(example(name))
-            .arg("tcp:0:interface=127.0.0.1")
+            .arg(endpoint)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -185,6 +189,41 @@ fn logging_writes_errors_to_its_file() {
     );
     assert!(
         lines[1].ends_with("ERROR logging: a library speaks up"),
+        "{text}"
+    );
+}
+
+#[test]
+fn datagram_echo_sends_each_datagram_back() {
+    let echo = Running::start_at("datagram_echo", "udp:0:interface=127.0.0.1");
+    let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
+    peer.connect(&echo.address).unwrap();
+    for size in [0, 1, 1000, 60_000] {
+        peer.send(&vec![7; size]).unwrap();
+        let mut back = vec![0; 65_536];
+        let read = peer.recv(&mut back).unwrap();
+        assert_eq!(back[..read], vec![7; size]);
+    }
+}
+
+#[test]
+fn datagram_storm_counts_what_comes_back_and_what_is_lost() {
+    let output = Command::new(example("datagram_storm"))
+        .args(["20000", "64"])
+        .output()
+        .unwrap();
+    assert!(output.status.success());
+    let text = String::from_utf8(output.stdout).unwrap();
+    let numbers: Vec<u64> = text
+        .lines()
+        .last()
+        .unwrap()
+        .split(|c: char| !c.is_ascii_digit())
+        .filter_map(|word| word.parse().ok())
+        .collect();
+    assert_eq!(numbers[0], 20_000, "{text}");
+    assert!(
+        numbers[1] <= 20_000 && numbers[1] + numbers[2] >= 20_000,
         "{text}"
     );
 }

@@ -122,7 +122,7 @@ pub(crate) fn as_endpoint(endpoint: &ServerEndpoint, address: &Address) -> Strin
         Address::Tcp(address) if speaks_tls(endpoint) => format!("tls:{address}"),
         Address::Tcp(address) => format!("tcp:{address}"),
         Address::Unix(Some(path)) => UnixConnect::new(&**path).to_string(),
-        Address::Unix(None) | Address::Pipe(_) => address.to_string(),
+        Address::Udp(_) | Address::Unix(None) | Address::Pipe(_) => address.to_string(),
     }
 }
 

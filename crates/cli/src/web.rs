@@ -36,7 +36,7 @@ fn location(endpoint: &ServerEndpoint, address: &Address) -> String {
     match address {
         Address::Tcp(address) if speaks_tls(endpoint) => format!("https://{address}/"),
         Address::Tcp(address) => format!("http://{address}/"),
-        Address::Unix(_) | Address::Pipe(_) => address.to_string(),
+        Address::Udp(_) | Address::Unix(_) | Address::Pipe(_) => address.to_string(),
     }
 }
 

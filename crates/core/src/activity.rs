@@ -22,6 +22,8 @@ pub enum Doing {
     /// See [`Protocol`](crate::Protocol).
     DataReceived,
     /// See [`Protocol`](crate::Protocol).
+    DescriptorReceived,
+    /// See [`Protocol`](crate::Protocol).
     ReadClosed,
     /// See [`Protocol`](crate::Protocol).
     WritePaused,
@@ -49,13 +51,16 @@ pub enum Doing {
     Task,
     /// A name was resolved, or an attempt to connect has an end: those who wait for it are told.
     Connect,
+    /// A callback of a [`DatagramProtocol`](crate::DatagramProtocol).
+    Datagram,
 }
 
 /// In the order of their numbers.
-const ALL: [Doing; 17] = [
+const ALL: [Doing; 19] = [
     Doing::Waiting,
     Doing::ConnectionMade,
     Doing::DataReceived,
+    Doing::DescriptorReceived,
     Doing::ReadClosed,
     Doing::WritePaused,
     Doing::WriteResumed,
@@ -70,6 +75,7 @@ const ALL: [Doing; 17] = [
     Doing::CallWhenRunning,
     Doing::Task,
     Doing::Connect,
+    Doing::Datagram,
 ];
 
 impl Doing {
@@ -80,6 +86,7 @@ impl Doing {
             Self::Waiting => "waiting",
             Self::ConnectionMade => "connection_made",
             Self::DataReceived => "data_received",
+            Self::DescriptorReceived => "descriptor_received",
             Self::ReadClosed => "read_closed",
             Self::WritePaused => "write_paused",
             Self::WriteResumed => "write_resumed",
@@ -94,6 +101,7 @@ impl Doing {
             Self::CallWhenRunning => "a call_when_running",
             Self::Task => "a task",
             Self::Connect => "the end of a connect",
+            Self::Datagram => "a callback of a datagram protocol",
         }
     }
 

@@ -14,6 +14,7 @@
 //! ```
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::thread;
@@ -174,6 +175,18 @@ impl Channel {
             self.give(data);
         } else if !self.shared().is(CLOSING) || self.layers_hold() {
             self.rise(data, false);
+        }
+    }
+
+    /// The peer has sent `descriptors`, with what is received next.
+    pub fn descriptors_received(&mut self, descriptors: impl IntoIterator<Item = OwnedFd>) {
+        self.hold();
+        if self.has_layers() {
+            let refused = Failure::msg("a descriptor came to a connection with layers");
+            return self.shared().end(refused, true);
+        }
+        for descriptor in descriptors {
+            self.give_descriptor(descriptor);
         }
     }
 
@@ -508,6 +521,21 @@ impl Channel {
         }
     }
 
+    /// Gives a descriptor to the protocol, now or when it may have it.
+    fn give_descriptor(&mut self, descriptor: OwnedFd) {
+        if self.shared().is(CLOSING | READ_CLOSED | ENDED) {
+            return;
+        }
+        if self.must_hold() {
+            self.shared()
+                .hold(|held| held.descriptors.push_back(descriptor));
+        } else {
+            self.call(Doing::DescriptorReceived, |protocol, transport| {
+                protocol.descriptor_received(transport, descriptor);
+            });
+        }
+    }
+
     fn tell_read_closed(&mut self) {
         if self.shared().is(READ_CLOSED | ENDED) {
             return;
@@ -551,6 +579,9 @@ impl Channel {
             return false;
         }
         let held = self.shared().take_held();
+        for descriptor in held.descriptors {
+            self.give_descriptor(descriptor);
+        }
         self.give(&held.data);
         if held.read_closed {
             self.tell_read_closed();
@@ -711,6 +742,13 @@ impl Channel {
         }
         shared.note(Doing::Layers);
         let mut output = shared.take_output();
+        if output
+            .as_ref()
+            .is_some_and(|output| output.descriptors() > 0)
+        {
+            let refused = "a descriptor was sent over a connection with layers, which carry none";
+            shared.end(Failure::msg(refused), true);
+        }
         let mut none = OutputQueue::default();
         let result = stack.sink(
             output.as_deref_mut().unwrap_or(&mut none),

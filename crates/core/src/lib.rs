@@ -8,6 +8,7 @@ mod address;
 mod channel;
 mod client_service;
 mod context;
+mod datagram;
 mod deferred;
 pub mod endpoint;
 mod failure;
@@ -17,6 +18,7 @@ pub mod handshake;
 mod inherited;
 mod layer;
 mod limits;
+mod names;
 mod output;
 pub mod policies;
 mod policy;
@@ -37,6 +39,11 @@ pub use address::Address;
 pub use channel::{Channel, SendStatus, Step};
 pub use client_service::{ClientService, ClientServiceBuilder, ClientState, StateSubscription};
 pub use context::{ConnectionId, LoopContext};
+pub use datagram::{
+    DatagramChannel, DatagramCounts, DatagramError, DatagramLimits, DatagramOption, DatagramPort,
+    DatagramProtocol, DatagramQueue, DatagramSendStatus, DatagramSocket, DatagramStep,
+    DatagramTransport, Incoming,
+};
 pub use deferred::{
     Abandoned, Cancelled, Deferred, DeferredEvent, DeferredList, DeferredLock, DeferredQueue,
     DeferredSemaphore, FirstError, Gather, IntoDeferred, Paused, Permit, QueueOverflow,
@@ -47,6 +54,7 @@ pub use file_sender::FileSender;
 pub use inherited::{ContextKey, ContextSnapshot};
 pub use layer::{Layer, LayerIo};
 pub use limits::ConnectionLimits;
+pub use names::{FixedNames, NameResolver};
 pub use output::{FileRegion, OutputQueue, Segment};
 pub use policy::Policy;
 pub use process::{
@@ -56,7 +64,9 @@ pub use process::{
     process_value,
 };
 pub use protocol::{Factory, Protocol};
-pub use reactor::{Port, ReactorCore, ReactorNet, ReactorTasks, ReactorTime};
+pub use reactor::{
+    Port, ReactorCore, ReactorDatagrams, ReactorNames, ReactorNet, ReactorTasks, ReactorTime,
+};
 pub use reason::{
     ConnectError, ConnectionAborted, ConnectionDone, ConnectionLost, Deadline, DeadlinePassed,
     ListenError, Panicked, TimedOut, WriteBufferFull, WriteStalled,
@@ -69,4 +79,6 @@ pub use stream::{ConnectionStream, StreamError, StreamFactory, StreamReader, Str
 pub use task::{Task, Tasks};
 pub use threads::{JobName, ReactorThreads, ThreadJobError, defer_to_thread};
 pub use timer::DelayedCall;
-pub use transport::{Connection, SocketOption, Transport};
+pub use transport::{
+    Connection, MAX_UNSENT_DESCRIPTORS, SendDescriptorError, SocketOption, Transport,
+};

@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
@@ -96,6 +97,8 @@ pub struct OutputQueue {
     /// Unsent bytes in memory, and unsent bytes in files.
     memory: usize,
     file: u64,
+    /// Descriptors among the pieces.
+    descriptors: usize,
 }
 
 #[derive(Debug)]
@@ -104,6 +107,8 @@ enum Piece {
     Gathered(Vec<u8>, usize),
     Bytes(Bytes),
     File(FileRegion),
+    /// Goes with the byte behind it.
+    Descriptor(OwnedFd),
 }
 
 impl Piece {
@@ -112,6 +117,7 @@ impl Piece {
             Self::Gathered(bytes, sent) => (bytes.len() - sent) as u64,
             Self::Bytes(bytes) => bytes.len() as u64,
             Self::File(region) => region.len,
+            Self::Descriptor(_) => 0,
         }
     }
 }
@@ -154,6 +160,57 @@ impl OutputQueue {
         self.pieces.push_back(Piece::File(region));
     }
 
+    /// Appends a descriptor, which goes with the first byte that is written after it, on a transport
+    /// that can carry descriptors.
+    pub fn write_descriptor(&mut self, descriptor: OwnedFd) {
+        self.close_tail();
+        self.descriptors += 1;
+        self.pieces.push_back(Piece::Descriptor(descriptor));
+    }
+
+    /// How many descriptors have not been sent.
+    #[must_use]
+    pub fn descriptors(&self) -> usize {
+        self.descriptors
+    }
+
+    /// The descriptors at the front, which go with what [`slices`](Self::slices) gives. They are
+    /// closed when the first byte of that is [consumed](Self::consume).
+    pub fn front_descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.pieces.iter().map_while(|piece| match piece {
+            Piece::Descriptor(descriptor) => Some(descriptor.as_fd()),
+            _ => None,
+        })
+    }
+
+    /// Takes the descriptors at the front.
+    pub fn take_front_descriptors(&mut self) -> Vec<OwnedFd> {
+        let mut taken = Vec::new();
+        while let Some(Piece::Descriptor(_)) = self.pieces.front() {
+            self.descriptors -= 1;
+            if let Some(Piece::Descriptor(descriptor)) = self.pieces.pop_front() {
+                taken.push(descriptor);
+            }
+        }
+        taken
+    }
+
+    /// How many bytes stand before the next descriptor that is not at the front, if there is one.
+    #[must_use]
+    pub fn until_descriptor(&self) -> Option<u64> {
+        if self.descriptors == 0 {
+            return None;
+        }
+        let mut bytes = 0;
+        for piece in &self.pieces {
+            match piece {
+                Piece::Descriptor(_) if bytes > 0 => return Some(bytes),
+                other => bytes += other.len(),
+            }
+        }
+        None
+    }
+
     /// Appends a segment of either kind.
     pub fn write_segment(&mut self, segment: Segment) {
         match segment {
@@ -174,6 +231,7 @@ impl OutputQueue {
         self.pieces.append(&mut other.pieces);
         self.memory += std::mem::take(&mut other.memory);
         self.file += std::mem::take(&mut other.file);
+        self.descriptors += std::mem::take(&mut other.descriptors);
     }
 
     /// Cuts the queue after its first `at` bytes, and returns the rest. What is cut in the middle
@@ -212,6 +270,8 @@ impl OutputQueue {
                 Some(Piece::Gathered(bytes, sent)) => {
                     self.write(&bytes[*sent..][..left as usize]);
                 }
+                // It has no length, and so was moved whole.
+                Some(Piece::Descriptor(_)) => {}
                 None => self.write(&rest.tail[rest.tail_sent..][..left as usize]),
             }
             if !whole {
@@ -237,6 +297,10 @@ impl OutputQueue {
                 other.memory -= len as usize;
                 self.memory += len as usize;
             }
+            Piece::Descriptor(_) => {
+                other.descriptors -= 1;
+                self.descriptors += 1;
+            }
         }
         self.close_tail();
         self.pieces.push_back(piece);
@@ -255,10 +319,16 @@ impl OutputQueue {
         self.memory
     }
 
-    /// Whether all was sent.
+    /// Whether bytes are unsent, in memory or in files.
+    #[must_use]
+    pub fn has_bytes(&self) -> bool {
+        self.memory > 0 || self.file > 0
+    }
+
+    /// Whether all was sent, descriptors too.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.memory == 0 && self.file == 0
+        !self.has_bytes() && self.descriptors == 0
     }
 
     /// All that is unsent, if it is one piece of memory: mostly it is.
@@ -276,8 +346,8 @@ impl OutputQueue {
         self.pieces.is_empty().then(|| &self.tail[self.tail_sent..])
     }
 
-    /// Fills `slices` with the bytes at the front, up to the first file, and returns how many
-    /// were filled.
+    /// Fills `slices` with the bytes at the front, up to the first file, and the first descriptor
+    /// that is not at the front. Returns how many were filled.
     pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let mut count = 0;
         let mut free = slices.iter_mut();
@@ -285,7 +355,8 @@ impl OutputQueue {
             let bytes = match piece {
                 Piece::Gathered(bytes, sent) => &bytes[*sent..],
                 Piece::Bytes(bytes) => &bytes[..],
-                Piece::File(_) => return count,
+                Piece::Descriptor(_) if count == 0 => continue,
+                Piece::File(_) | Piece::Descriptor(_) => return count,
             };
             match free.next() {
                 Some(slice) => *slice = IoSlice::new(bytes),
@@ -347,6 +418,10 @@ impl OutputQueue {
                     self.file -= step;
                     (step, region.len == 0)
                 }
+                Piece::Descriptor(_) => {
+                    self.descriptors -= 1;
+                    (0, true)
+                }
             };
             sent -= step;
             if done {
@@ -379,22 +454,26 @@ impl OutputQueue {
     /// # Errors
     /// As [`load_file`](Self::load_file).
     pub fn front(&mut self) -> io::Result<&[u8]> {
+        // Who looks at bytes carries no descriptors.
+        drop(self.take_front_descriptors());
         self.load_file()?;
         Ok(match self.pieces.front() {
             Some(Piece::Gathered(bytes, sent)) => &bytes[*sent..],
             Some(Piece::Bytes(bytes)) => bytes,
-            Some(Piece::File(_)) | None => &self.tail[self.tail_sent..],
+            Some(Piece::File(_) | Piece::Descriptor(_)) | None => &self.tail[self.tail_sent..],
         })
     }
 
-    /// Reads up to 64 KiB of the file region at the front into memory, so that
-    /// [`slices`](Self::slices) sees them. Does nothing when no file is at the front.
+    /// Reads up to 64 KiB of the file region at the front, or behind the
+    /// descriptors there, into memory, so that [`slices`](Self::slices) sees them. Does nothing
+    /// when no file is there.
     ///
     /// # Errors
     /// What reading the file gave; [`UnexpectedEof`](io::ErrorKind::UnexpectedEof) when the file
     /// has become shorter than the region.
     pub fn load_file(&mut self) -> io::Result<()> {
-        let Some(Piece::File(region)) = self.pieces.front_mut() else {
+        let at = self.front_descriptors().count();
+        let Some(Piece::File(region)) = self.pieces.get_mut(at) else {
             return Ok(());
         };
         let mut piece = vec![0; region.len.min(FILE_PIECE as u64) as usize];
@@ -411,9 +490,9 @@ impl OutputQueue {
         self.file -= read as u64;
         self.memory += read;
         if region.len == 0 {
-            self.pieces.pop_front();
+            self.pieces.remove(at);
         }
-        self.pieces.push_front(Piece::Gathered(piece, 0));
+        self.pieces.insert(at, Piece::Gathered(piece, 0));
         Ok(())
     }
 
@@ -434,6 +513,7 @@ impl OutputQueue {
                         .file
                         .read_exact_at(&mut all[start..], region.offset)?;
                 }
+                Piece::Descriptor(_) => {}
             }
         }
         all.extend_from_slice(&self.tail[self.tail_sent..]);
@@ -447,6 +527,7 @@ impl OutputQueue {
         self.tail_sent = 0;
         self.memory = 0;
         self.file = 0;
+        self.descriptors = 0;
     }
 
     /// How many bytes of memory an empty queue would hold on to.

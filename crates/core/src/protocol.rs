@@ -1,6 +1,7 @@
 //! What a program says about its connections: [`Protocol`] and [`Factory`].
 
 use std::any::Any;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
 use crate::layer::Layer;
@@ -40,6 +41,13 @@ pub trait Protocol: Any {
     /// the length of this call. None come after [`Transport::lose_connection`], nor, until they
     /// are asked for again, after [`Transport::pause_producing`].
     fn data_received(&mut self, transport: &mut Transport, data: &[u8]);
+
+    /// A descriptor has come over a Unix socket: only after
+    /// [`Transport::receive_descriptors`]. It comes before the byte that it was sent with, at the
+    /// latest: the kernel tells no more of its place. Unless told otherwise, it is closed.
+    fn descriptor_received(&mut self, transport: &mut Transport, descriptor: OwnedFd) {
+        let _ = (transport, descriptor);
+    }
 
     /// The peer has said that it will send no more; it may still read. Unless told otherwise,
     /// the connection is closed when all that was written is sent.

@@ -12,10 +12,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::endpoint::{ClientEndpoint, ClientKind, ServerEndpoint, ServerKind};
+use crate::endpoint::{
+    ClientEndpoint, ClientKind, DatagramClientEndpoint, DatagramEndpoint, ServerEndpoint,
+    ServerKind,
+};
 use crate::{
-    Address, Connection, Deferred, DelayedCall, Factory, ListenError, ReactorProcess,
-    ReactorThreads, Task,
+    Address, Connection, DatagramPort, DatagramProtocol, Deferred, DelayedCall, Factory,
+    ListenError, NameResolver, ReactorProcess, ReactorThreads, Task,
 };
 
 /// Time and timers.
@@ -80,14 +83,60 @@ fn no_such_endpoints() -> io::Error {
     )
 }
 
+/// Datagrams.
+pub trait ReactorDatagrams {
+    /// Opens a port at `endpoint`: Twisted's `listenUDP`, `listenMulticast` and
+    /// `listenUNIXDatagram`. `protocol` has had its `start_protocol` when this returns.
+    ///
+    /// # Errors
+    /// What the operating system refused, with the endpoint that it refused.
+    fn listen_datagram(
+        &self,
+        endpoint: &DatagramEndpoint,
+        protocol: Box<dyn DatagramProtocol>,
+    ) -> Result<DatagramPort, ListenError>;
+
+    /// Opens a port that sends to one peer, and receives from it alone: Twisted's
+    /// `connectUNIXDatagram`, or `listenUDP` and `transport.connect`. The Deferred fires when
+    /// `protocol` has had its `start_protocol`, at once if no name is to be looked up, or fails
+    /// with a [`ConnectError`](crate::ConnectError). That somebody receives there is not known.
+    fn connect_datagram(
+        &self,
+        endpoint: &DatagramClientEndpoint,
+        protocol: Box<dyn DatagramProtocol>,
+    ) -> Deferred<DatagramPort>;
+}
+
+/// Names of hosts.
+pub trait ReactorNames {
+    /// What looks names up. It never blocks.
+    fn name_resolver(&self) -> Rc<dyn NameResolver>;
+
+    /// Puts `resolver` in the place of what looks names up, for all that is connected from now
+    /// on, and returns what did so far: Twisted's `installNameResolver`.
+    fn install_name_resolver(&self, resolver: Rc<dyn NameResolver>) -> Rc<dyn NameResolver>;
+}
+
 /// All that a protocol may ask of the loop that runs it.
 pub trait ReactorCore:
-    ReactorTime + ReactorTasks + ReactorNet + ReactorThreads + ReactorProcess
+    ReactorTime
+    + ReactorTasks
+    + ReactorNet
+    + ReactorThreads
+    + ReactorProcess
+    + ReactorDatagrams
+    + ReactorNames
 {
 }
 
 impl<R> ReactorCore for R where
-    R: ReactorTime + ReactorTasks + ReactorNet + ReactorThreads + ReactorProcess
+    R: ReactorTime
+        + ReactorTasks
+        + ReactorNet
+        + ReactorThreads
+        + ReactorProcess
+        + ReactorDatagrams
+        + ReactorNames
 {
 }
 

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// The connection was closed cleanly: by this side, or by both.
@@ -249,6 +250,9 @@ impl Error for ListenError {
     }
 }
 
+/// So many addresses of a host are named in an error.
+const TOLD_ATTEMPTS: usize = 8;
+
 /// Why a connection could not be made.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -280,6 +284,14 @@ pub enum ConnectError {
         endpoint: String,
         /// What the operating system said.
         source: io::Error,
+    },
+    /// The host has several addresses, and none of them could be connected to.
+    AllFailed {
+        /// The endpoint, as text.
+        endpoint: String,
+        /// Each address that was tried, in the order in which they failed, and what the operating
+        /// system said of it.
+        attempts: Vec<(SocketAddr, io::Error)>,
     },
     /// The factory returned no protocol.
     FactoryRefused,
@@ -314,6 +326,20 @@ impl fmt::Display for ConnectError {
                 "cannot connect to {endpoint}: the name was not found ({source})"
             ),
             Self::Io { endpoint, source } => write!(f, "cannot connect to {endpoint}: {source}"),
+            Self::AllFailed { endpoint, attempts } => {
+                write!(
+                    f,
+                    "cannot connect to {endpoint}: none of its addresses can be reached"
+                )?;
+                for (at, (address, error)) in attempts.iter().enumerate() {
+                    if at == TOLD_ATTEMPTS {
+                        return write!(f, "; and {} others", attempts.len() - at);
+                    }
+                    let separator = if at == 0 { ": " } else { "; " };
+                    write!(f, "{separator}{address}: {error}")?;
+                }
+                Ok(())
+            }
             Self::FactoryRefused => f.write_str("cannot connect: the factory built no protocol"),
             Self::ReactorStopped => f.write_str("cannot connect: the reactor has ended"),
         }

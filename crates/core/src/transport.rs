@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::mem;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
@@ -90,6 +91,39 @@ impl Transport {
     /// Appends bytes or a region of a file.
     pub fn write_segment(&mut self, segment: Segment) {
         self.shared.output(|queue| queue.write_segment(segment));
+    }
+
+    /// Sends a descriptor over a Unix socket (`SCM_RIGHTS`, unix(7)): Twisted's
+    /// `sendFileDescriptor`. It goes with the first byte that is written after it, so something
+    /// must be. This end's is closed when it is sent, or when the connection ends before.
+    ///
+    /// # Errors
+    /// The connection is no Unix one or is closing, or [`MAX_UNSENT_DESCRIPTORS`] wait already; the
+    /// descriptor is closed. A layer carries none: where there is one, the connection ends.
+    pub fn send_descriptor(
+        &mut self,
+        descriptor: impl Into<OwnedFd>,
+    ) -> Result<(), SendDescriptorError> {
+        if !matches!(self.peer(), Address::Unix(_)) {
+            return Err(SendDescriptorError::NotUnix);
+        }
+        let waiting = self.shared.with_queue(OutputQueue::descriptors);
+        if waiting.unwrap_or(0) >= MAX_UNSENT_DESCRIPTORS {
+            return Err(SendDescriptorError::TooMany);
+        }
+        let descriptor = descriptor.into();
+        let written = self
+            .shared
+            .output(|queue| queue.write_descriptor(descriptor));
+        written.ok_or(SendDescriptorError::Closing)
+    }
+
+    /// Whether descriptors that the peer sends over a Unix socket are received, and told to
+    /// [`Protocol::descriptor_received`]. They are not, unless this is asked for, in
+    /// `connection_made` for instance: the kernel closes them.
+    pub fn receive_descriptors(&mut self, on: bool) {
+        self.shared
+            .request(Request::Option(SocketOption::ReceiveDescriptors(on)));
     }
 
     /// Lets `fill` append to the output buffer itself: for those who format what they send.
@@ -611,7 +645,39 @@ pub enum SocketOption {
     NoDelay(bool),
     /// `SO_KEEPALIVE` and `TCP_KEEPIDLE`.
     KeepAlive(Option<Duration>),
+    /// Whether descriptors are received (`SCM_RIGHTS`).
+    ReceiveDescriptors(bool),
 }
+
+/// So many descriptors may wait to be sent on one connection, and as many are received at once.
+pub const MAX_UNSENT_DESCRIPTORS: usize = 64;
+
+/// Why a descriptor was not sent. It is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SendDescriptorError {
+    /// Only Unix sockets carry descriptors.
+    NotUnix,
+    /// The connection is closing, or has ended.
+    Closing,
+    /// [`MAX_UNSENT_DESCRIPTORS`] wait to be sent.
+    TooMany,
+}
+
+impl fmt::Display for SendDescriptorError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotUnix => "cannot send a descriptor: the connection is not one of Unix sockets",
+            Self::Closing => "cannot send a descriptor: the connection is closing",
+            Self::TooMany => {
+                "cannot send a descriptor: 64 wait to be sent; write what they go with, and wait \
+                 until that is sent"
+            }
+        })
+    }
+}
+
+impl std::error::Error for SendDescriptorError {}
 
 /// What happens when the running callback has returned.
 pub(crate) enum Request {
@@ -679,6 +745,8 @@ pub(crate) struct End {
 /// What has come for the protocol while it wanted nothing.
 #[derive(Default)]
 pub(crate) struct Held {
+    /// They come before the data.
+    pub(crate) descriptors: VecDeque<OwnedFd>,
     pub(crate) data: Vec<u8>,
     pub(crate) read_closed: bool,
 }
@@ -1108,6 +1176,7 @@ impl Rare {
             && self.facts.is_empty()
             && self.end.is_none()
             && self.held.data.is_empty()
+            && self.held.descriptors.is_empty()
             && !self.held.read_closed
             && !self.draining
     }

@@ -1,9 +1,13 @@
-//! An attempt to connect: look up the name, try one address after the other, and see the
+//! An attempt to connect: look up the name, try its addresses as Happy Eyeballs does, and see the
 //! connection's layers ready. All of it together has the time that the endpoint gives it.
+//!
+//! An address that has not answered for a while is not given up: the next one is tried beside it,
+//! and the first to be connected wins.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
+use std::mem;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::rc::{Rc, Weak};
@@ -16,8 +20,9 @@ use ropewalk_core::{
 };
 
 use crate::connections::Side;
-use crate::driver::{QueryId, Target};
+use crate::driver::Target;
 use crate::event_loop::{EventLoop, guard};
+use crate::happy_eyeballs::{ATTEMPT_DELAY, interleave};
 use crate::inherited;
 use crate::stdio::Streams;
 
@@ -34,16 +39,26 @@ pub(crate) struct Attempt {
     streams: Cell<Option<Streams>>,
     /// Those not tried yet.
     addresses: RefCell<VecDeque<SocketAddr>>,
-    /// What is being tried.
-    current: Cell<Option<Trying>>,
+    stage: RefCell<Stage>,
+    /// What has become of the addresses that were tried in vain.
+    failed: RefCell<Vec<(SocketAddr, io::Error)>>,
+    /// Ends the attempt.
     timer: Cell<Option<DelayedCall>>,
+    /// Tries the next address.
+    next: Cell<Option<DelayedCall>>,
     /// `None` when it has succeeded, failed, or was cancelled.
     resolver: Cell<Option<Resolver<Connection>>>,
 }
 
-enum Trying {
-    Lookup(QueryId),
-    Connection(ConnectionId, Option<SocketAddr>),
+/// How far it is.
+#[derive(Default)]
+enum Stage {
+    #[default]
+    Over,
+    /// The name is being looked up; under which number the loop knows of it.
+    Lookup(u64, Deferred<()>),
+    /// These are being tried.
+    Trying(Vec<(ConnectionId, Option<SocketAddr>)>),
     /// The connection is up; its layers are getting ready.
     Layers(ConnectionId, Connection),
 }
@@ -64,8 +79,10 @@ impl Attempt {
             peer: Cell::new(peer),
             streams: Cell::new(streams),
             addresses: RefCell::default(),
-            current: Cell::new(None),
+            stage: RefCell::default(),
+            failed: RefCell::default(),
             timer: Cell::new(None),
+            next: Cell::new(None),
             resolver: Cell::new(None),
         });
         let cancelled = Rc::downgrade(&attempt);
@@ -102,16 +119,14 @@ impl Attempt {
                 Host::Ip(address) => {
                     let address = SocketAddr::new(*address, connect.port);
                     self.addresses.borrow_mut().push_back(address);
-                    self.try_next(None);
+                    self.try_next();
                 }
                 Host::Name(name) => {
-                    let query = event_loop.next_query();
-                    self.current.set(Some(Trying::Lookup(query)));
-                    event_loop
-                        .lookups
-                        .borrow_mut()
-                        .insert(query.0, Rc::clone(&self));
-                    event_loop.driver.resolve(query, name, connect.port);
+                    let found = event_loop
+                        .names
+                        .resolver()
+                        .resolve_host_name(name, connect.port);
+                    self.await_addresses(event_loop, found);
                 }
             },
             ClientEndpoint::Fd(descriptor) => match inherited::connected(descriptor) {
@@ -120,7 +135,7 @@ impl Attempt {
                     self.peer.set(known.or(Some(peer)));
                     self.connect_one(event_loop, Target::Descriptor(socket.as_fd()));
                 }
-                Err(error) => self.fail_io(Some(error)),
+                Err(error) => self.fail(ConnectError::from_io(&self.endpoint, error)),
             },
             ClientEndpoint::Stdio => match self.streams.take() {
                 Some(Streams::Socket(socket)) => {
@@ -129,24 +144,50 @@ impl Attempt {
                 Some(Streams::Pair { read, write }) => {
                     self.connect_one(event_loop, Target::Pair(read.as_fd(), write.as_fd()));
                 }
-                None => self.fail_io(Some(io::ErrorKind::NotConnected.into())),
+                None => self.fail_io(io::ErrorKind::NotConnected),
             },
-            _ => self.fail_io(Some(io::ErrorKind::Unsupported.into())),
+            _ => self.fail_io(io::ErrorKind::Unsupported),
         }
     }
 
-    pub(crate) fn resolved(self: Rc<Self>, result: io::Result<Vec<SocketAddr>>) {
-        self.current.set(None);
-        match result {
-            Ok(addresses) => {
-                self.addresses.borrow_mut().extend(addresses);
-                self.try_next(None);
+    fn await_addresses(self: Rc<Self>, event_loop: &EventLoop, found: Deferred<Vec<SocketAddr>>) {
+        let number = event_loop.next_attempt();
+        let me = Rc::downgrade(&self);
+        let told = found.add_both(move |found| {
+            if let Some(attempt) = me.upgrade() {
+                attempt.resolved(number, found);
             }
-            Err(source) => {
+        });
+        // A resolver may know at once.
+        if !told.is_fired() {
+            let mut looking_up = event_loop.looking_up.borrow_mut();
+            looking_up.insert(number, Rc::clone(&self));
+            self.set_stage(Stage::Lookup(number, told));
+        }
+    }
+
+    fn resolved(self: Rc<Self>, number: u64, found: Result<Vec<SocketAddr>, Failure>) {
+        if let Some(event_loop) = self.event_loop.upgrade() {
+            let known = event_loop.looking_up.borrow_mut().remove(&number);
+            drop(known);
+        }
+        if !self.is_wanted() {
+            return;
+        }
+        // The Deferred of the look-up is firing: it is dropped when this has returned.
+        let lookup = self.set_stage(Stage::Over);
+        match found {
+            Ok(found) => {
+                *self.addresses.borrow_mut() = interleave(found);
+                Rc::clone(&self).try_next();
+            }
+            Err(failure) => {
                 let endpoint = self.endpoint.to_string();
+                let source = io::Error::other(failure.to_string());
                 self.fail(ConnectError::NameNotFound { endpoint, source });
             }
         }
+        drop(lookup);
     }
 
     /// The connection is up: whether it is wanted. Its channel stands in its entry then.
@@ -154,42 +195,51 @@ impl Attempt {
         let Some(event_loop) = self.event_loop.upgrade() else {
             return false;
         };
-        let trying = self.current.take();
-        let peer = match &trying {
-            Some(Trying::Connection(_, Some(address))) => Address::Tcp(*address),
+        let won = self.take_tried(id);
+        self.give_up_trying(&event_loop);
+        let peer = match won {
+            Some(Some(address)) => Address::Tcp(address),
             _ => self.peer.take().unwrap_or(Address::Unix(None)),
         };
         // It can be cancelled by the factory.
-        self.current.set(trying);
+        self.set_stage(Stage::Trying(vec![(id, None)]));
         let limits = || Rc::new(self.factory.limits());
         if !event_loop.adopt(id, &*self.factory, limits, peer, host) {
             self.fail(ConnectError::FactoryRefused);
             return false;
         }
         let connection = event_loop.connection(id).unwrap_or_default();
-        self.current.set(Some(Trying::Layers(id, connection)));
+        self.set_stage(Stage::Layers(id, connection));
         event_loop.awaited.borrow_mut().insert(id, self);
         true
     }
 
     /// The protocol has had its `connection_made`.
     pub(crate) fn ready(&self, connection: Connection) {
-        self.current.take();
-        self.cancel_timer();
-        self.fire(Ok(connection));
+        self.set_stage(Stage::Over);
+        self.cancel_timers();
+        fire(self.resolver.take(), Ok(connection));
     }
 
     /// The connection ended before it was ready.
     pub(crate) fn lost(&self, reason: Failure) {
-        self.current.take();
-        self.cancel_timer();
+        self.set_stage(Stage::Over);
+        self.cancel_timers();
         let endpoint = &self.endpoint;
-        self.fire(Err(reason.context(format!("cannot connect to {endpoint}"))));
+        let reason = reason.context(format!("cannot connect to {endpoint}"));
+        fire(self.resolver.take(), Err(reason));
     }
 
-    pub(crate) fn failed(self: Rc<Self>, error: io::Error) {
-        self.current.set(None);
-        self.try_next(Some(error));
+    /// One of those that are being tried cannot be connected to.
+    pub(crate) fn failed(self: Rc<Self>, id: ConnectionId, error: io::Error) {
+        match self.take_tried(id) {
+            Some(Some(address)) => {
+                self.failed.borrow_mut().push((address, error));
+                self.try_next();
+            }
+            Some(None) => self.fail(ConnectError::from_io(&self.endpoint, error)),
+            None => {}
+        }
     }
 
     /// The reactor ends.
@@ -197,26 +247,49 @@ impl Attempt {
         self.fail(ConnectError::ReactorStopped);
     }
 
-    fn try_next(self: Rc<Self>, mut last: Option<io::Error>) {
+    /// Tries the next address, and the one after it when that has not answered for a while.
+    fn try_next(self: Rc<Self>) {
+        if let Some(next) = self.next.take() {
+            next.cancel();
+        }
         let Some(event_loop) = self.event_loop.upgrade() else {
             return;
         };
         let ClientEndpoint::Tcp(connect) = &self.bottom else {
-            return self.fail_io(last);
+            return;
         };
         loop {
             let Some(address) = self.addresses.borrow_mut().pop_front() else {
-                return self.fail_io(last);
+                return self.fail_if_none_is_left();
             };
             let id = event_loop.connections.borrow_mut().open(Side::Connected);
             match event_loop.driver.connect(id, Target::Tcp(address, connect)) {
-                Ok(()) => return self.trying(&event_loop, id, Some(address)),
+                Ok(()) => {
+                    Rc::clone(&self).trying(&event_loop, id, Some(address));
+                    return self.await_next(&event_loop);
+                }
                 Err(error) => {
                     event_loop.free(id);
-                    last = Some(error);
+                    self.failed.borrow_mut().push((address, error));
                 }
             }
         }
+    }
+
+    fn await_next(self: Rc<Self>, event_loop: &EventLoop) {
+        if self.addresses.borrow().is_empty() {
+            return;
+        }
+        let late = Rc::downgrade(&self);
+        let next = event_loop.call_later(
+            ATTEMPT_DELAY,
+            Box::new(move || {
+                if let Some(attempt) = late.upgrade() {
+                    attempt.try_next();
+                }
+            }),
+        );
+        self.next.set(Some(next));
     }
 
     /// Connects where there is one address.
@@ -226,61 +299,131 @@ impl Attempt {
             Ok(()) => self.trying(event_loop, id, None),
             Err(error) => {
                 event_loop.free(id);
-                self.fail_io(Some(error));
+                self.fail(ConnectError::from_io(&self.endpoint, error));
             }
         }
     }
 
     fn trying(self: Rc<Self>, event_loop: &EventLoop, id: ConnectionId, to: Option<SocketAddr>) {
-        self.current.set(Some(Trying::Connection(id, to)));
-        event_loop.attempts.borrow_mut().insert(id, self);
+        match &mut *self.stage.borrow_mut() {
+            Stage::Trying(tried) => tried.push((id, to)),
+            stage => *stage = Stage::Trying(vec![(id, to)]),
+        }
+        event_loop
+            .attempts
+            .borrow_mut()
+            .insert(id, Rc::clone(&self));
     }
 
-    fn fail_io(&self, error: Option<io::Error>) {
-        let error = error.unwrap_or_else(|| io::Error::other("the name has no address"));
-        self.fail(ConnectError::from_io(&self.endpoint, error));
+    /// Takes one out of those that are being tried.
+    fn take_tried(&self, id: ConnectionId) -> Option<Option<SocketAddr>> {
+        match &mut *self.stage.borrow_mut() {
+            Stage::Trying(tried) => {
+                let at = tried.iter().position(|(one, _)| *one == id)?;
+                Some(tried.swap_remove(at).1)
+            }
+            _ => None,
+        }
+    }
+
+    fn fail_if_none_is_left(&self) {
+        if matches!(&*self.stage.borrow(), Stage::Trying(tried) if !tried.is_empty()) {
+            return;
+        }
+        let mut failed = self.failed.take();
+        let error = match (failed.len(), failed.pop()) {
+            (0, _) | (_, None) => {
+                let error = io::Error::other("the name has no address");
+                ConnectError::from_io(&self.endpoint, error)
+            }
+            (1, Some((_, error))) => ConnectError::from_io(&self.endpoint, error),
+            (_, Some(last)) => {
+                failed.push(last);
+                ConnectError::AllFailed {
+                    endpoint: self.endpoint.to_string(),
+                    attempts: failed,
+                }
+            }
+        };
+        self.fail(error);
     }
 
     fn fail(&self, error: ConnectError) {
+        // First, so that nothing of what is undone is taken for the outcome.
+        let resolver = self.resolver.take();
         self.stop_trying();
-        self.fire(Err(Failure::from(error)));
+        fire(resolver, Err(Failure::from(error)));
     }
 
-    fn fire(&self, result: Result<Connection, Failure>) {
-        if let Some(resolver) = self.resolver.take() {
-            guard("a callback of a connect", || resolver.fire(result));
-        }
+    fn fail_io(&self, kind: io::ErrorKind) {
+        self.fail(ConnectError::from_io(&self.endpoint, kind.into()));
+    }
+
+    /// Whether it has neither succeeded nor failed, and was not cancelled.
+    fn is_wanted(&self) -> bool {
+        let resolver = self.resolver.take();
+        let is_wanted = resolver
+            .as_ref()
+            .is_some_and(|resolver| !resolver.is_cancelled());
+        self.resolver.set(resolver);
+        is_wanted
+    }
+
+    fn set_stage(&self, stage: Stage) -> Stage {
+        mem::replace(&mut self.stage.borrow_mut(), stage)
     }
 
     /// Undoes what is under way.
     fn stop_trying(&self) {
-        self.cancel_timer();
+        self.cancel_timers();
         let Some(event_loop) = self.event_loop.upgrade() else {
             return;
         };
-        match self.current.take() {
-            Some(Trying::Lookup(query)) => {
-                let lookup = event_loop.lookups.borrow_mut().remove(&query.0);
-                drop(lookup);
-            }
-            Some(Trying::Connection(id, _)) => {
-                let attempt = event_loop.attempts.borrow_mut().remove(&id);
-                event_loop.driver.abort(id);
-                event_loop.free(id);
+        match self.set_stage(Stage::Over) {
+            Stage::Lookup(number, lookup) => {
+                let attempt = event_loop.looking_up.borrow_mut().remove(&number);
+                lookup.cancel();
                 drop(attempt);
             }
-            Some(Trying::Layers(id, connection)) => {
+            Stage::Trying(tried) => abort(&event_loop, tried),
+            Stage::Layers(id, connection) => {
                 let attempt = event_loop.awaited.borrow_mut().remove(&id);
                 connection.abort_connection();
                 drop(attempt);
             }
-            None => {}
+            Stage::Over => {}
         }
     }
 
-    fn cancel_timer(&self) {
-        if let Some(timer) = self.timer.take() {
+    /// Another address has won.
+    fn give_up_trying(&self, event_loop: &EventLoop) {
+        if let Some(next) = self.next.take() {
+            next.cancel();
+        }
+        self.addresses.borrow_mut().clear();
+        if let Stage::Trying(tried) = self.set_stage(Stage::Over) {
+            abort(event_loop, tried);
+        }
+    }
+
+    fn cancel_timers(&self) {
+        for timer in [self.timer.take(), self.next.take()].into_iter().flatten() {
             timer.cancel();
         }
+    }
+}
+
+fn abort(event_loop: &EventLoop, tried: Vec<(ConnectionId, Option<SocketAddr>)>) {
+    for (id, _) in tried {
+        let attempt = event_loop.attempts.borrow_mut().remove(&id);
+        event_loop.driver.abort(id);
+        event_loop.free(id);
+        drop(attempt);
+    }
+}
+
+fn fire(resolver: Option<Resolver<Connection>>, result: Result<Connection, Failure>) {
+    if let Some(resolver) = resolver {
+        guard("a callback of a connect", || resolver.fire(result));
     }
 }

@@ -22,6 +22,9 @@
 //!   the network beyond what the driver keeps in bounds.
 //! - **Sending.** `send` takes at least one byte or says [`SendStatus::Blocked`]; after that,
 //!   `writable` is reported as soon as it would take more.
+//! - **Datagrams.** They come in batches, whole or said to be truncated; those of a batch are the
+//!   driver's, for the length of the call. No error ends a port, and none makes a busy loop. After
+//!   `close_datagrams` nothing is reported for its name.
 //! - **Fairness.** In one `poll`, one connection is reported at most a bounded number of bytes,
 //!   one listener a bounded number of connections, and everything that is ready gets its turn
 //!   before anything gets a second one.
@@ -35,12 +38,45 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use ropewalk_core::endpoint::{ServerEndpoint, TcpConnect, UnixConnect};
-use ropewalk_core::{Address, ConnectionId, OutputQueue, SendStatus, SocketOption};
+use ropewalk_core::endpoint::{
+    DatagramClientEndpoint, DatagramEndpoint, ServerEndpoint, TcpConnect, UnixConnect,
+};
+use ropewalk_core::{
+    Address, ConnectionId, DatagramError, DatagramSocket, Incoming, OutputQueue, SendStatus,
+    SocketOption,
+};
 
 /// Names a listener within its loop: a small number, used again after `close_listener`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ListenerId(pub u32);
+
+/// Names a datagram port within its loop. Never used again for another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct DatagramId {
+    /// A small number, used again after the port is closed.
+    pub index: u32,
+    /// Tells ports apart that had the same number.
+    pub serial: u32,
+}
+
+/// Where a datagram port is to be, when names have been looked up.
+#[derive(Clone, Copy, Debug)]
+pub enum DatagramTarget<'a> {
+    /// A place of its own.
+    Bound(&'a DatagramEndpoint),
+    /// Connected to a peer; its address, if it is a UDP one.
+    Connected(&'a DatagramClientEndpoint, Option<SocketAddr>),
+}
+
+/// A datagram port that is open.
+pub struct OpenedDatagrams {
+    /// What sends, and sets options.
+    pub socket: Rc<dyn DatagramSocket>,
+    /// Where it is.
+    pub host: Address,
+    /// Where it is connected to.
+    pub peer: Option<Address>,
+}
 
 /// Names a look-up within its loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -119,6 +155,29 @@ pub trait Driver {
 
     /// Looks up the addresses of `host`, and reports `resolved`.
     fn resolve(&self, query: QueryId, host: &str, port: u16);
+
+    /// Nobody waits for `query` any more: it need not be made, nor reported.
+    fn cancel_resolve(&self, query: QueryId) {
+        let _ = query;
+    }
+
+    /// Opens a datagram port, and reports what comes to it from now on.
+    ///
+    /// # Errors
+    /// What was refused, or the driver knows no datagrams.
+    fn open_datagrams(
+        &self,
+        port: DatagramId,
+        target: DatagramTarget<'_>,
+    ) -> io::Result<OpenedDatagrams> {
+        let _ = (port, target);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Closes a datagram port, with the last reference to its socket. An unknown name is ignored.
+    fn close_datagrams(&self, port: DatagramId) {
+        let _ = port;
+    }
 
     /// Begins to connect `connection`, and reports `opened` or `connect_failed`.
     ///
@@ -232,6 +291,10 @@ pub trait Completions {
     /// The connection could not be made. Its name is free.
     fn connect_failed(&mut self, connection: ConnectionId, error: io::Error);
 
+    /// Descriptors from the peer, on a connection that takes them: before the bytes that they came
+    /// with.
+    fn descriptors(&mut self, connection: ConnectionId, descriptors: Vec<OwnedFd>);
+
     /// Bytes from the peer.
     fn received(&mut self, connection: ConnectionId, data: &[u8]);
 
@@ -246,4 +309,13 @@ pub trait Completions {
 
     /// What is watched can be read.
     fn ready(&mut self, watch: WatchId);
+
+    /// Datagrams came to a port.
+    fn datagrams(&mut self, port: DatagramId, batch: &mut dyn Iterator<Item = Incoming<'_>>);
+
+    /// A port that was [blocked](ropewalk_core::DatagramSendStatus::Blocked) takes datagrams again.
+    fn datagrams_writable(&mut self, port: DatagramId);
+
+    /// Something went wrong with a datagram.
+    fn datagram_failed(&mut self, port: DatagramId, error: DatagramError);
 }

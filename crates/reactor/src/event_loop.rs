@@ -19,21 +19,24 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use ropewalk_core::endpoint::{ClientEndpoint, ClientKind, ServerEndpoint, ServerKind};
+use ropewalk_core::endpoint::{
+    ClientEndpoint, ClientKind, DatagramClientEndpoint, DatagramEndpoint, ServerEndpoint,
+    ServerKind,
+};
 use ropewalk_core::timer::{Timers, Wheel};
 use ropewalk_core::{
     Address, Channel, ConnectError, Connection, ConnectionAborted, ConnectionId, ConnectionLimits,
-    Deferred, DelayedCall, Doing, Factory, Failure, JobName, ListenError, LoopContext, Panicked,
-    Port, Process, ProcessProtocol, Protocol, ReactorCore, Spawn, SpawnError, Step, Task, Tasks,
+    DatagramChannel, DatagramError, DatagramPort, DatagramProtocol, Deferred, DelayedCall, Doing,
+    Factory, Failure, Incoming, JobName, ListenError, LoopContext, NameResolver, Panicked, Port,
+    Process, ProcessProtocol, Protocol, ReactorCore, Spawn, SpawnError, Step, Task, Tasks,
 };
 
 use crate::connect::Attempt;
 use crate::connections::{Connections, Entry, Side};
-use crate::driver::{Accept, Completions, Driver, ListenerId, QueryId, WatchId};
-use crate::exec;
-use crate::inherited;
+use crate::datagrams::Datagrams;
+use crate::driver::{Accept, Completions, DatagramId, Driver, ListenerId, QueryId, WatchId};
 use crate::keeping::Keeping;
-use crate::kinds;
+use crate::names::Names;
 use crate::ports::Ports;
 use crate::processes::Processes;
 use crate::reactor::{Handle, RunError, stopped_connect};
@@ -42,6 +45,7 @@ use crate::shutdown::{Shutdown, shut_down};
 use crate::stdio::{self, Streams};
 use crate::threads::jobs::Jobs;
 use crate::watchdog::{self, Stalls};
+use crate::{exec, inherited, kinds};
 
 /// A connection takes so many steps in a row before others get their turn.
 const STEPS_IN_A_ROW: usize = 64;
@@ -66,9 +70,11 @@ pub(crate) struct EventLoop {
     pub(crate) ports: Ports,
     /// Connections that are being made.
     pub(crate) attempts: RefCell<BTreeMap<ConnectionId, Rc<Attempt>>>,
-    queries: Cell<u64>,
-    /// Look-ups under way.
-    pub(crate) lookups: RefCell<BTreeMap<u64, Rc<Attempt>>>,
+    begun: Cell<u64>,
+    /// Attempts that wait for the look-up of a name, by their numbers.
+    pub(crate) looking_up: RefCell<BTreeMap<u64, Rc<Attempt>>>,
+    pub(crate) names: Names,
+    pub(crate) datagrams: Datagrams,
     /// Attempts whose connection is up, and whose layers are not ready.
     pub(crate) awaited: RefCell<BTreeMap<ConnectionId, Rc<Attempt>>>,
     /// Connections that took all their steps in a row, and go on in the next turn.
@@ -117,8 +123,10 @@ impl EventLoop {
                 connections: RefCell::default(),
                 ports: Ports::default(),
                 attempts: RefCell::default(),
-                queries: Cell::new(0),
-                lookups: RefCell::default(),
+                begun: Cell::new(0),
+                looking_up: RefCell::default(),
+                names: Names::new(me),
+                datagrams: Datagrams::default(),
                 awaited: RefCell::default(),
                 unfinished: RefCell::default(),
                 remote,
@@ -204,12 +212,17 @@ impl EventLoop {
             self.with_channel(id, |_| ());
         }
         self.settle_touched();
+        if self.datagrams.has_touched() && self.datagrams.settle_touched(self) {
+            // What a datagram has brought about goes out in this turn, too.
+            self.settle_touched();
+        }
         Ok(())
     }
 
     fn has_work(&self) -> bool {
         self.tasks.has_woken()
             || self.context.has_touched()
+            || self.datagrams.has_touched()
             || !self.unfinished.borrow().is_empty()
             || self.stop_wanted.get()
             || self.outcome.get().is_some()
@@ -692,8 +705,8 @@ impl EventLoop {
 
     pub(crate) fn give_up_attempts(&self) {
         let attempts = self.attempts.take();
-        let lookups = self.lookups.take();
-        for attempt in attempts.into_values().chain(lookups.into_values()) {
+        let looking_up = self.looking_up.take();
+        for attempt in attempts.into_values().chain(looking_up.into_values()) {
             attempt.give_up();
         }
     }
@@ -748,6 +761,8 @@ impl EventLoop {
         for _ in 0..TOUCH_ROUNDS {
             self.give_up_attempts();
             self.processes.abandon(self);
+            self.names.abandon(self);
+            self.datagrams.stop_all(self);
             let ids = self.connections.borrow().ids(None);
             for id in &ids {
                 self.with_channel(*id, |channel| {
@@ -758,7 +773,7 @@ impl EventLoop {
             self.tasks.clear();
             self.shutdown.reset();
             self.close_ports();
-            if ids.is_empty() {
+            if ids.is_empty() && self.datagrams.len() == 0 {
                 break;
             }
         }
@@ -778,10 +793,11 @@ impl EventLoop {
         self.me.upgrade().map(|inner| Handle { inner })
     }
 
-    pub(crate) fn next_query(&self) -> QueryId {
-        let query = self.queries.get();
-        self.queries.set(query + 1);
-        QueryId(query)
+    /// A number for an attempt to connect.
+    pub(crate) fn next_attempt(&self) -> u64 {
+        let number = self.begun.get();
+        self.begun.set(number + 1);
+        number
     }
 
     pub(crate) fn weak(&self) -> Weak<Self> {
@@ -870,6 +886,34 @@ impl ropewalk_core::ReactorNet for EventLoop {
     }
 }
 
+impl ropewalk_core::ReactorDatagrams for EventLoop {
+    fn listen_datagram(
+        &self,
+        endpoint: &DatagramEndpoint,
+        protocol: Box<dyn DatagramProtocol>,
+    ) -> Result<DatagramPort, ListenError> {
+        self.datagrams.listen(self, endpoint, protocol)
+    }
+
+    fn connect_datagram(
+        &self,
+        endpoint: &DatagramClientEndpoint,
+        protocol: Box<dyn DatagramProtocol>,
+    ) -> Deferred<DatagramPort> {
+        self.datagrams.connect(self, endpoint, protocol)
+    }
+}
+
+impl ropewalk_core::ReactorNames for EventLoop {
+    fn name_resolver(&self) -> Rc<dyn NameResolver> {
+        self.names.resolver()
+    }
+
+    fn install_name_resolver(&self, resolver: Rc<dyn NameResolver>) -> Rc<dyn NameResolver> {
+        self.names.install(resolver)
+    }
+}
+
 /// What the driver reports, told to the loop.
 struct Sink<'a>(&'a EventLoop);
 
@@ -896,10 +940,7 @@ impl Completions for Sink<'_> {
 
     fn resolved(&mut self, query: QueryId, result: io::Result<Vec<SocketAddr>>) {
         self.0.context.activity().begin(Doing::Connect);
-        let attempt = self.0.lookups.borrow_mut().remove(&query.0);
-        if let Some(attempt) = attempt {
-            attempt.resolved(result);
-        }
+        self.0.names.resolved(query, result);
     }
 
     fn opened(&mut self, connection: ConnectionId, host: &Rc<Address>) {
@@ -917,10 +958,16 @@ impl Completions for Sink<'_> {
         self.0.context.activity().begin(Doing::Connect);
         let attempt = self.0.attempts.borrow_mut().remove(&connection);
         if let Some(attempt) = attempt {
-            attempt.failed(error);
+            attempt.failed(connection, error);
         }
         // Last, so that an attempt that goes on with another address is never nothing in between.
         self.0.free(connection);
+    }
+
+    fn descriptors(&mut self, connection: ConnectionId, descriptors: Vec<OwnedFd>) {
+        self.0.with_channel(connection, |channel| {
+            channel.descriptors_received(descriptors);
+        });
     }
 
     fn received(&mut self, connection: ConnectionId, data: &[u8]) {
@@ -943,5 +990,20 @@ impl Completions for Sink<'_> {
 
     fn ready(&mut self, watch: WatchId) {
         self.0.processes.ready(self.0, watch);
+    }
+
+    fn datagrams(&mut self, port: DatagramId, batch: &mut dyn Iterator<Item = Incoming<'_>>) {
+        let datagrams = &self.0.datagrams;
+        datagrams.with(self.0, port, |channel| channel.received(batch));
+    }
+
+    fn datagrams_writable(&mut self, port: DatagramId) {
+        let datagrams = &self.0.datagrams;
+        datagrams.with(self.0, port, DatagramChannel::writable);
+    }
+
+    fn datagram_failed(&mut self, port: DatagramId, error: DatagramError) {
+        let datagrams = &self.0.datagrams;
+        datagrams.with(self.0, port, |channel| channel.failed(error));
     }
 }

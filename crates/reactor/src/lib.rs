@@ -11,6 +11,7 @@
 
 mod connect;
 mod connections;
+mod datagrams;
 mod dealing;
 mod descriptors;
 pub mod driver;
@@ -19,9 +20,11 @@ mod exec;
 mod file_watcher;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod halt;
+mod happy_eyeballs;
 mod inherited;
 mod keeping;
 mod kinds;
+mod names;
 mod poll;
 mod ports;
 mod processes;

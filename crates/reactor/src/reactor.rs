@@ -10,10 +10,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use ropewalk_core::endpoint::{ClientEndpoint, ClientKind, ServerEndpoint, ServerKind};
+use ropewalk_core::endpoint::{
+    ClientEndpoint, ClientKind, DatagramClientEndpoint, DatagramEndpoint, ServerEndpoint,
+    ServerKind,
+};
 use ropewalk_core::{
-    ConnectError, Connection, Deferred, DelayedCall, Factory, IntoDeferred, JobName, ListenError,
-    Port, Process, ProcessProtocol, ReactorNet, ReactorProcess, ReactorTasks, ReactorThreads,
+    ConnectError, Connection, DatagramPort, DatagramProtocol, Deferred, DelayedCall, Factory,
+    IntoDeferred, JobName, ListenError, NameResolver, Port, Process, ProcessProtocol,
+    ReactorDatagrams, ReactorNames, ReactorNet, ReactorProcess, ReactorTasks, ReactorThreads,
     ReactorTime, Spawn, SpawnError, Task, ThreadJobError,
 };
 
@@ -233,6 +237,58 @@ impl Handle {
         self.inner.spawn_process(spawn, Box::new(protocol))
     }
 
+    /// Opens a datagram port at `endpoint`: Twisted's `listenUDP`, `listenMulticast` and
+    /// `listenUNIXDatagram`.
+    ///
+    /// # Errors
+    /// What the operating system refused.
+    ///
+    /// ```
+    /// use ropewalk_core::{Address, DatagramProtocol, DatagramTransport};
+    /// use ropewalk_reactor::Reactor;
+    ///
+    /// struct Echo;
+    /// impl DatagramProtocol for Echo {
+    ///     fn datagram_received(&mut self, t: &mut DatagramTransport, data: &[u8], from: &Address) {
+    ///         t.write_to(data, from);
+    ///     }
+    /// }
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let port = reactor.listen_datagram(&"udp:0:interface=127.0.0.1".parse()?, Echo)?;
+    /// assert!(port.is_open());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn listen_datagram(
+        &self,
+        endpoint: &DatagramEndpoint,
+        protocol: impl DatagramProtocol,
+    ) -> Result<DatagramPort, ListenError> {
+        self.inner.listen_datagram(endpoint, Box::new(protocol))
+    }
+
+    /// Opens a datagram port that sends to one peer, and receives from it alone: see
+    /// [`ReactorDatagrams::connect_datagram`].
+    pub fn connect_datagram(
+        &self,
+        endpoint: &DatagramClientEndpoint,
+        protocol: impl DatagramProtocol,
+    ) -> Deferred<DatagramPort> {
+        self.inner.connect_datagram(endpoint, Box::new(protocol))
+    }
+
+    /// What looks names up: the system's resolver, on threads, unless another one was installed.
+    #[must_use]
+    pub fn name_resolver(&self) -> Rc<dyn NameResolver> {
+        self.inner.name_resolver()
+    }
+
+    /// Looks names up by `resolver` from now on, and returns what did so far: Twisted's
+    /// `installNameResolver`.
+    pub fn install_name_resolver(&self, resolver: Rc<dyn NameResolver>) -> Rc<dyn NameResolver> {
+        self.inner.install_name_resolver(resolver)
+    }
+
     /// Runs `call` when `delay` has passed.
     pub fn call_later(&self, delay: Duration, call: impl FnOnce() + 'static) -> DelayedCall {
         self.inner.call_later(delay, Box::new(call))
@@ -401,6 +457,12 @@ impl Handle {
         self.inner.now()
     }
 
+    /// How many datagram ports are open.
+    #[must_use]
+    pub fn datagram_ports(&self) -> usize {
+        self.inner.datagrams.len()
+    }
+
     /// How many connections are open or being made.
     #[must_use]
     pub fn connections(&self) -> usize {
@@ -479,6 +541,34 @@ impl ReactorNet for Handle {
 
     fn client_kind(&self, endpoint: &ClientEndpoint) -> io::Result<Arc<dyn ClientKind>> {
         kinds::client(endpoint)
+    }
+}
+
+impl ReactorDatagrams for Handle {
+    fn listen_datagram(
+        &self,
+        endpoint: &DatagramEndpoint,
+        protocol: Box<dyn DatagramProtocol>,
+    ) -> Result<DatagramPort, ListenError> {
+        self.inner.listen_datagram(endpoint, protocol)
+    }
+
+    fn connect_datagram(
+        &self,
+        endpoint: &DatagramClientEndpoint,
+        protocol: Box<dyn DatagramProtocol>,
+    ) -> Deferred<DatagramPort> {
+        self.inner.connect_datagram(endpoint, protocol)
+    }
+}
+
+impl ReactorNames for Handle {
+    fn name_resolver(&self) -> Rc<dyn NameResolver> {
+        self.inner.name_resolver()
+    }
+
+    fn install_name_resolver(&self, resolver: Rc<dyn NameResolver>) -> Rc<dyn NameResolver> {
+        self.inner.install_name_resolver(resolver)
     }
 }
 

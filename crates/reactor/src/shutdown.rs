@@ -25,7 +25,7 @@ pub enum Phase {
     /// and the last job of the reactor's own [pool](crate::Handle::thread_pool) is done; it takes no
     /// more from when the connections are gone. When the triggers have fired, no connection can be
     /// made any more, so that who connects again and again does not keep the phase; those that were
-    /// made meanwhile are told to drain too.
+    /// made meanwhile are told to drain too. At its end datagram ports are closed.
     During,
     /// Nothing is left to talk to.
     After,
@@ -141,6 +141,7 @@ pub(crate) async fn shut_down(event_loop: Rc<EventLoop>) {
     event_loop.processes.end(&event_loop).await;
     shutdown.drained(&event_loop, None).await;
     event_loop.jobs.drain(&event_loop).await;
+    event_loop.datagrams.stop_all(&event_loop);
     shutdown.run_triggers(Phase::After).await;
     event_loop.finish();
 }

@@ -37,6 +37,17 @@
 //! | `exec:bc:-q` | to the standard input and output of a program that is started for it |
 //! | `stdio` | to the standard input and output of this process |
 //!
+//! | a datagram endpoint | sends and receives |
+//! |---|---|
+//! | `udp:1234` | at port 1234 of all interfaces, IPv6 and IPv4 |
+//! | `udp:5353:group=224.0.0.251:reuse_port=yes` | at a multicast group, shared with others |
+//! | `unix-datagram:/run/app.sock` | at a socket in the file system; `@app` is an abstract name |
+//!
+//! | a datagram client endpoint | sends to |
+//! |---|---|
+//! | `udp:example.com:53` | a host by its name |
+//! | `unix-datagram:/dev/log` | a socket in the file system |
+//!
 //! # Grammar
 //! - Colons part the text into fields. The first field is the kind.
 //! - A field with an equals sign is an option, `key=value`, split at the first one. Any other
@@ -72,12 +83,14 @@
 //! ```
 
 mod client;
+mod datagram;
 mod description;
 mod descriptor;
 mod error;
 mod exec;
 mod form;
 mod kind;
+mod multicast;
 mod registry;
 mod server;
 mod socket;
@@ -87,12 +100,17 @@ mod value;
 mod wrappers;
 
 pub use client::{ClientEndpoint, DEFAULT_CONNECT_TIMEOUT, Host, TcpConnect, UnixConnect};
+pub use datagram::{
+    DatagramClientEndpoint, DatagramEndpoint, DatagramOptions, MAX_DATAGRAM, UdpConnect, UdpListen,
+    UnixDatagramConnect, UnixDatagramListen,
+};
 pub use description::{Description, Field, Word};
 pub use descriptor::Descriptor;
 pub use error::EndpointError;
 pub use exec::{ExecConnect, ExecStderr};
 pub use form::Form;
 pub use kind::{ClientKind, ServerKind};
+pub use multicast::{Interface, MulticastGroup};
 pub use registry::{
     KindTaken, ParseClient, ParseServer, register_client_kind, register_server_kind,
 };

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::io;
 use std::ops::Deref;
+use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
@@ -13,13 +14,15 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::Clock;
 use super::children::{ChildEnd, Ends, MemoryChild};
-use crate::endpoint::{ClientEndpoint, ServerEndpoint};
+use super::memory_datagrams::Datagrams;
+use crate::endpoint::{ClientEndpoint, DatagramClientEndpoint, DatagramEndpoint, ServerEndpoint};
 use crate::{
     Address, Channel, ChildDescriptor, ChildProcess, ConnectError, Connection, ConnectionAborted,
-    ConnectionId, ConnectionLimits, ContextSnapshot, Deferred, DelayedCall, Factory, Failure,
-    JobName, ListenError, LoopContext, OutputQueue, Panicked, Port, Process, ProcessProtocol,
-    Protocol, ReactorCore, ReactorNet, ReactorProcess, ReactorTasks, ReactorThreads, ReactorTime,
-    Resolver, SendStatus, Spawn, SpawnError, Step, Task, Tasks, ThreadJobError,
+    ConnectionId, ConnectionLimits, ContextSnapshot, DatagramPort, DatagramProtocol, Deferred,
+    DelayedCall, Factory, Failure, FixedNames, JobName, ListenError, LoopContext, NameResolver,
+    OutputQueue, Panicked, Port, Process, ProcessProtocol, Protocol, ReactorCore, ReactorDatagrams,
+    ReactorNames, ReactorNet, ReactorProcess, ReactorTasks, ReactorThreads, ReactorTime, Resolver,
+    SendStatus, SocketOption, Spawn, SpawnError, Step, Task, Tasks, ThreadJobError,
 };
 
 /// A reactor for tests: what is written on one end of a connection is received on the other, when
@@ -68,6 +71,8 @@ pub(super) struct Memory {
     tasks: Tasks,
     ends: RefCell<BTreeMap<ConnectionId, End>>,
     ports: Rc<RefCell<Ports>>,
+    datagrams: Datagrams,
+    names: RefCell<Rc<dyn NameResolver>>,
     opened: Cell<u32>,
     /// Connections that are up, and not yet told so.
     opening: RefCell<VecDeque<ConnectionId>>,
@@ -104,11 +109,43 @@ struct End {
     other: ConnectionId,
     /// What is under way to this end.
     inbound: VecDeque<u8>,
+    /// Descriptors under way to it, and how many bytes of `inbound` come before each.
+    descriptors: VecDeque<(usize, OwnedFd)>,
+    /// It takes descriptors; otherwise they are closed.
+    takes_descriptors: bool,
     /// What the other end has done, and what of it this end was told.
     fin: Fin,
     told: Fin,
     /// Who waits for the connection to be made, to which endpoint.
     awaited: Option<(Resolver<Connection>, String)>,
+}
+
+impl End {
+    /// The descriptors that come before the next byte.
+    fn take_descriptors(&mut self) -> Vec<OwnedFd> {
+        let mut taken = Vec::new();
+        while self
+            .descriptors
+            .front()
+            .is_some_and(|(before, _)| *before == 0)
+        {
+            taken.extend(
+                self.descriptors
+                    .pop_front()
+                    .map(|(_, descriptor)| descriptor),
+            );
+        }
+        if !self.takes_descriptors {
+            taken.clear();
+        }
+        taken
+    }
+
+    /// How many bytes come before the next descriptor.
+    fn until_descriptor(&self) -> usize {
+        let next = self.descriptors.front().map(|(before, _)| *before);
+        next.unwrap_or(self.inbound.len())
+    }
 }
 
 /// How far the other end has closed.
@@ -136,6 +173,8 @@ impl MemoryReactor {
                 tasks: Tasks::new(|| ()),
                 ends: RefCell::default(),
                 ports: Rc::default(),
+                datagrams: Datagrams::default(),
+                names: RefCell::new(Rc::new(FixedNames::new())),
                 opened: Cell::new(0),
                 opening: RefCell::default(),
                 jobs: Rc::default(),
@@ -329,7 +368,7 @@ impl Memory {
         ];
         let ephemeral = 1024 + (number % 60_000) as u16;
         let from = match &port {
-            Address::Tcp(_) => Address::Tcp(([192, 0, 2, 2], ephemeral).into()),
+            Address::Tcp(_) | Address::Udp(_) => Address::Tcp(([192, 0, 2, 2], ephemeral).into()),
             Address::Unix(_) => Address::Unix(None),
             Address::Pipe(_) => port.clone(),
         };
@@ -345,6 +384,8 @@ impl Memory {
                 channel: Some(channel),
                 other: ids[1 - at],
                 inbound: VecDeque::new(),
+                descriptors: VecDeque::new(),
+                takes_descriptors: false,
                 fin,
                 told: Fin::None,
                 awaited: None,
@@ -389,6 +430,7 @@ impl Memory {
         for id in self.ids() {
             busy |= self.deliver(id);
         }
+        busy |= self.datagrams.round();
         if self.clock.next_call().is_some_and(|next| next <= now) {
             busy = true;
             self.clock.advance(Duration::ZERO);
@@ -433,7 +475,7 @@ impl Memory {
 
     /// Gives one end what is under way to it.
     fn deliver(&self, id: ConnectionId) -> bool {
-        let (data, fin, other) = {
+        let (descriptors, data, fin, other) = {
             let mut ends = self.ends.borrow_mut();
             let Some(end) = ends.get_mut(&id) else {
                 return false;
@@ -443,21 +485,31 @@ impl Memory {
             };
             let is_told = end.told != Fin::None;
             if end.fin == Fin::Reset {
-                (Vec::new(), Fin::Reset, end.other)
+                (Vec::new(), Vec::new(), Fin::Reset, end.other)
             } else if !is_told && !channel.wants_read() {
                 return false;
             } else if !is_told && !end.inbound.is_empty() {
-                let count = end.inbound.len().min(self.split.get());
-                (end.inbound.drain(..count).collect(), Fin::None, end.other)
+                let descriptors = end.take_descriptors();
+                let count = end.until_descriptor().min(self.split.get());
+                for (before, _) in &mut end.descriptors {
+                    *before -= count;
+                }
+                let data = end.inbound.drain(..count).collect();
+                (descriptors, data, Fin::None, end.other)
             } else if end.told != end.fin {
-                (Vec::new(), end.fin, end.other)
+                (Vec::new(), Vec::new(), end.fin, end.other)
             } else {
                 return false;
             }
         };
         match fin {
             Fin::None => {
-                self.with_channel(id, |channel| channel.received(&data));
+                self.with_channel(id, |channel| {
+                    if !descriptors.is_empty() {
+                        channel.descriptors_received(descriptors);
+                    }
+                    channel.received(&data);
+                });
                 self.with_channel(other, Channel::writable);
             }
             Fin::Closed | Fin::Gone => {
@@ -497,6 +549,11 @@ impl Memory {
             match channel.next_step() {
                 Step::Send => channel.send(|queue| self.send(id, queue)),
                 Step::ShutdownWrite => self.end_with(id, Fin::Closed),
+                Step::SetOption(SocketOption::ReceiveDescriptors(on)) => {
+                    if let Some(end) = self.ends.borrow_mut().get_mut(&id) {
+                        end.takes_descriptors = on;
+                    }
+                }
                 Step::SetOption(_) => {}
                 Step::Close => return self.close(channel, Fin::Gone),
                 Step::Abort => return self.close(channel, Fin::Reset),
@@ -516,7 +573,9 @@ impl Memory {
     }
 
     fn send(&self, id: ConnectionId, queue: &mut OutputQueue) -> io::Result<SendStatus> {
-        while !queue.is_empty() {
+        while queue.has_bytes() {
+            let descriptors = queue.take_front_descriptors();
+            let until = queue.until_descriptor().unwrap_or(u64::MAX);
             let bytes = queue.front()?;
             let taken = {
                 let mut ends = self.ends.borrow_mut();
@@ -524,8 +583,14 @@ impl Memory {
                 let Some(other) = other.and_then(|other| ends.get_mut(&other)) else {
                     return Err(io::ErrorKind::BrokenPipe.into());
                 };
-                let room = self.window.get().saturating_sub(other.inbound.len());
-                let count = bytes.len().min(room);
+                let before = other.inbound.len();
+                let under_way = descriptors.into_iter().map(|one| (before, one));
+                other.descriptors.extend(under_way);
+                let room = self.window.get().saturating_sub(before);
+                let count = bytes
+                    .len()
+                    .min(room)
+                    .min(usize::try_from(until).unwrap_or(room));
                 other.inbound.extend(&bytes[..count]);
                 count
             };
@@ -603,6 +668,7 @@ impl Drop for Memory {
                 channel.end(Failure::from(ConnectionAborted).context("the reactor has ended"));
             });
         }
+        self.datagrams.stop();
         let jobs = self.jobs.take();
         for MemoryJob { name, resolver, .. } in jobs.into_values() {
             resolver.errback(ThreadJobError::ReactorStopped { job: name });
@@ -614,6 +680,7 @@ impl Drop for Memory {
 fn key(address: &Address) -> String {
     match address {
         Address::Tcp(address) => format!("tcp:{}", address.port()),
+        Address::Udp(address) => format!("udp:{}", address.port()),
         other => other.to_string(),
     }
 }
@@ -659,6 +726,20 @@ impl ReactorThreads for Memory {
         self.jobs.borrow_mut().insert(number, job);
         ran
     }
+}
+
+/// A reactor that is gone: for a [`LoopContext`] whose protocols ask nothing of it.
+///
+/// ```
+/// use ropewalk_core::{LoopContext, testing::no_reactor};
+/// use std::time::Instant;
+///
+/// let context = LoopContext::new(Instant::now(), no_reactor());
+/// assert!(context.reactor().is_none());
+/// ```
+#[must_use]
+pub fn no_reactor() -> Weak<dyn ReactorCore> {
+    Weak::<Memory>::new()
 }
 
 /// Each pipe is a connection to the test's side of the process.
@@ -715,6 +796,37 @@ fn piped(spawn: &Spawn) -> Vec<(u32, bool)> {
         }
     }
     piped
+}
+
+/// One machine: `192.0.2.1`, and the addresses that endpoints name as their interface. Multicast
+/// comes to all members on it.
+impl ReactorDatagrams for Memory {
+    fn listen_datagram(
+        &self,
+        endpoint: &DatagramEndpoint,
+        protocol: Box<dyn DatagramProtocol>,
+    ) -> Result<DatagramPort, ListenError> {
+        self.datagrams.listen(&self.context, endpoint, protocol)
+    }
+
+    fn connect_datagram(
+        &self,
+        endpoint: &DatagramClientEndpoint,
+        protocol: Box<dyn DatagramProtocol>,
+    ) -> Deferred<DatagramPort> {
+        self.datagrams.connect(&self.context, endpoint, protocol)
+    }
+}
+
+/// There are no names, until a resolver is installed that knows some. Connecting asks for none.
+impl ReactorNames for Memory {
+    fn name_resolver(&self) -> Rc<dyn NameResolver> {
+        Rc::clone(&self.names.borrow())
+    }
+
+    fn install_name_resolver(&self, resolver: Rc<dyn NameResolver>) -> Rc<dyn NameResolver> {
+        self.names.replace(resolver)
+    }
 }
 
 /// Hosts are not told apart: a connection goes to whoever listens on its port or path.

@@ -6,11 +6,12 @@
 mod children;
 mod clock;
 mod memory;
+mod memory_datagrams;
 mod pair;
 mod string_transport;
 
 pub use children::MemoryChild;
 pub use clock::Clock;
-pub use memory::MemoryReactor;
+pub use memory::{MemoryReactor, no_reactor};
 pub use pair::Pair;
 pub use string_transport::StringTransport;

@@ -3,6 +3,7 @@
 mod callback_order;
 mod closing;
 mod deadlines;
+mod descriptors;
 mod doubles;
 mod exchange;
 mod flush_and_backpressure;

@@ -2,20 +2,15 @@
 //! told.
 
 use std::cell::RefCell;
-use std::future::Future;
 use std::io::{self, IoSlice};
-use std::pin::Pin;
-use std::rc::{Rc, Weak};
-use std::time::{Duration, Instant, SystemTime};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
 
-use ropewalk_core::endpoint::{ClientEndpoint, ServerEndpoint};
+use ropewalk_core::testing::no_reactor;
 use ropewalk_core::{
     Address, Channel, Connection, ConnectionAborted, ConnectionDone, ConnectionId,
-    ConnectionLimits, ConnectionLost, Deferred, DelayedCall, Factory, Failure, JobName, Layer,
-    ListenError, LoopContext, OutputQueue, Panicked, Port, Process, ProcessProtocol, Protocol,
-    ReactorCore, ReactorNet, ReactorProcess, ReactorTasks, ReactorThreads, ReactorTime, SendStatus,
-    SocketOption, Spawn, SpawnError, Step, Task, TimedOut, Transport, WriteBufferFull,
-    WriteStalled,
+    ConnectionLimits, ConnectionLost, Failure, Layer, LoopContext, OutputQueue, Panicked, Protocol,
+    SendStatus, SocketOption, Step, TimedOut, Transport, WriteBufferFull, WriteStalled,
 };
 
 /// What a protocol was told, in order.
@@ -197,8 +192,7 @@ impl Rig {
         layers: Vec<Box<dyn Layer>>,
         limits: ConnectionLimits,
     ) -> Self {
-        let reactor: Weak<dyn ReactorCore> = Weak::<NoReactor>::new();
-        let context = Rc::new(LoopContext::new(Instant::now(), reactor));
+        let context = Rc::new(LoopContext::new(Instant::now(), no_reactor()));
         let channel = Channel::new(
             Rc::clone(&context),
             ConnectionId::new(7, 0),
@@ -344,46 +338,4 @@ fn take(queue: &mut OutputQueue, room: &mut usize, sent: &mut Vec<u8>) -> io::Re
         }
     }
     Ok(SendStatus::Ready)
-}
-
-/// A type to have no reactor of.
-struct NoReactor;
-
-impl ReactorProcess for NoReactor {
-    fn spawn_process(&self, _: &Spawn, _: Box<dyn ProcessProtocol>) -> Result<Process, SpawnError> {
-        unreachable!()
-    }
-}
-
-impl ReactorTime for NoReactor {
-    fn now(&self) -> Instant {
-        unreachable!()
-    }
-    fn wall_clock(&self) -> SystemTime {
-        unreachable!()
-    }
-    fn call_later(&self, _: Duration, _: Box<dyn FnOnce()>) -> DelayedCall {
-        unreachable!()
-    }
-}
-
-impl ReactorTasks for NoReactor {
-    fn spawn(&self, _: Pin<Box<dyn Future<Output = ()>>>) -> Task {
-        unreachable!()
-    }
-}
-
-impl ReactorThreads for NoReactor {
-    fn run_in_thread(&self, _: JobName, _: Box<dyn FnOnce() + Send>) -> Deferred<()> {
-        unreachable!()
-    }
-}
-
-impl ReactorNet for NoReactor {
-    fn listen(&self, _: &ServerEndpoint, _: Rc<dyn Factory>) -> Result<Port, ListenError> {
-        unreachable!()
-    }
-    fn connect(&self, _: &ClientEndpoint, _: Rc<dyn Factory>) -> Deferred<Connection> {
-        unreachable!()
-    }
 }

@@ -47,7 +47,7 @@ enum ListenSocket {
 }
 
 /// A path that is removed when its listener closes, if it is still the listener's.
-struct Bound {
+pub(super) struct Bound {
     path: PathBuf,
     device_and_inode: Option<(u64, u64)>,
 }
@@ -282,7 +282,7 @@ fn open_tcp(listen: &TcpListen, interface: IpAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-fn no_ipv6(error: &io::Error) -> bool {
+pub(super) fn no_ipv6(error: &io::Error) -> bool {
     use rustix::io::Errno;
     matches!(
         Errno::from_io_error(error),
@@ -292,39 +292,55 @@ fn no_ipv6(error: &io::Error) -> bool {
 
 fn bind_unix(listen: &UnixListen) -> io::Result<(ListenSocket, Address)> {
     let path = &listen.path;
-    let address = SockAddr::unix(path)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)?;
-    match socket.bind(&address) {
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_stale(path) => {
-            fs::remove_file(path)?;
-            socket.bind(&address)?;
-        }
-        other => other?,
-    }
-    let bound = Bound {
-        path: path.clone(),
-        device_and_inode: identity(path),
-    };
     // Nobody can connect before `listen`, so nobody can before the mode is right.
-    fs::set_permissions(path, fs::Permissions::from_mode(listen.mode))?;
+    let bound = bind_unix_socket(&socket, path, listen.mode)?;
     socket.listen(listen.backlog.into())?;
     let socket = UnixListener::from_std(socket.into());
     let address = Address::Unix(Some(Arc::from(path.as_path())));
     Ok((
         ListenSocket::Unix {
             socket,
-            _bound: Some(bound),
+            _bound: bound,
         },
         address,
     ))
 }
 
+/// Binds a socket to a path with this mode, in the place of one that was left behind; or to an
+/// abstract name, which has no file.
+pub(super) fn bind_unix_socket(
+    socket: &Socket,
+    path: &Path,
+    mode: u32,
+) -> io::Result<Option<Bound>> {
+    let address = SockAddr::unix(path)?;
+    match socket.bind(&address) {
+        Err(error)
+            if error.kind() == io::ErrorKind::AddrInUse && is_stale(path, socket.r#type()?) =>
+        {
+            fs::remove_file(path)?;
+            socket.bind(&address)?;
+        }
+        other => other?,
+    }
+    if address.as_abstract_namespace().is_some() {
+        return Ok(None);
+    }
+    let bound = Bound {
+        path: path.to_owned(),
+        device_and_inode: identity(path),
+    };
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+    Ok(Some(bound))
+}
+
 /// Whether `path` is a socket that nobody listens on: left behind by a process that was killed.
 /// It does not wait for one that listens and is too busy to accept.
-fn is_stale(path: &Path) -> bool {
+fn is_stale(path: &Path, kind: Type) -> bool {
     let is_socket = fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
     let knock = || {
-        let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)?;
+        let socket = Socket::new(Domain::UNIX, kind.nonblocking().cloexec(), None)?;
         socket.connect(&SockAddr::unix(path)?)
     };
     is_socket && knock().is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)

@@ -6,6 +6,9 @@
 //! a read that did not fill it no second one is made. See [`driver`](crate::driver) for what it
 //! promises.
 
+mod batch;
+mod datagrams;
+mod error_queue;
 mod listener;
 mod pipes;
 mod resolver;
@@ -25,7 +28,12 @@ use mio::{Events, Interest, Poll, Registry, Token, Waker};
 use ropewalk_core::endpoint::ServerEndpoint;
 use ropewalk_core::{Address, ConnectionId, OutputQueue, SendStatus, SocketOption};
 
-use crate::driver::{Accept, Completions, Driver, ListenerId, QueryId, Target, Wake, WatchId};
+use crate::driver::{
+    Accept, Completions, DatagramId, DatagramTarget, Driver, ListenerId, OpenedDatagrams, QueryId,
+    Target, Wake, WatchId,
+};
+use batch::Batch;
+use datagrams::PollPort;
 pub(crate) use listener::probe;
 use listener::{Accepted, Listener};
 use pipes::Pipes;
@@ -41,6 +49,9 @@ const READS_IN_A_ROW: usize = 4;
 /// A listener accepts this many connections before others get their turn.
 const ACCEPTS_IN_A_ROW: usize = 64;
 
+/// A datagram port that fills its batches receives this many before others get their turn.
+const BATCHES_IN_A_ROW: usize = 4;
+
 const EVENTS: usize = 1024;
 
 const WAKER: Token = Token(usize::MAX);
@@ -48,19 +59,24 @@ const WAKER: Token = Token(usize::MAX);
 const LISTENER: usize = 1 << 63;
 /// Tokens with both of these bits are descriptors that are watched.
 const WATCH: usize = 1 << 61;
+/// Tokens with this bit too are datagram ports.
+const DATAGRAMS: usize = 1 << 62;
 
 /// The driver for real sockets.
 pub struct PollDriver {
     poll: RefCell<Poll>,
-    registry: Registry,
+    registry: Rc<Registry>,
     events: Cell<Option<Events>>,
     buffer: Cell<Option<Box<[u8]>>>,
     /// By the index of the connection's name.
     sockets: RefCell<Vec<Option<Socket>>>,
     listeners: RefCell<Vec<Option<Listener>>>,
     watches: RefCell<BTreeMap<u32, Rc<OwnedFd>>>,
+    ports: RefCell<Vec<Option<Rc<PollPort>>>>,
+    /// What datagrams are received into, from when the first port is opened.
+    batch: Cell<Option<Box<Batch>>>,
     /// What may be read, written or accepted now.
-    ready: RefCell<VecDeque<Ready>>,
+    ready: Rc<RefCell<VecDeque<Ready>>>,
     resolver: Resolver,
     waker: Arc<PollWaker>,
 }
@@ -70,6 +86,7 @@ enum Ready {
     Connection(u32),
     Listener(u32),
     Watch(u32),
+    Datagrams(u32),
 }
 
 struct PollWaker(Waker);
@@ -89,7 +106,7 @@ impl PollDriver {
     /// The operating system gave no descriptor.
     pub fn new() -> io::Result<Self> {
         let poll = Poll::new()?;
-        let registry = poll.registry().try_clone()?;
+        let registry = Rc::new(poll.registry().try_clone()?);
         let waker = Arc::new(PollWaker(Waker::new(&registry, WAKER)?));
         Ok(Self {
             resolver: Resolver::new(Arc::clone(&waker) as Arc<dyn Wake>),
@@ -100,7 +117,9 @@ impl PollDriver {
             sockets: RefCell::default(),
             listeners: RefCell::default(),
             watches: RefCell::default(),
-            ready: RefCell::default(),
+            ports: RefCell::default(),
+            batch: Cell::default(),
+            ready: Rc::default(),
             waker,
         })
     }
@@ -191,6 +210,13 @@ impl PollDriver {
             ready.push_back(Ready::Watch(token as u32));
             return;
         }
+        if token & LISTENER != 0 && token & DATAGRAMS != 0 {
+            let port = self.port_at(token as u32);
+            if let Some(port) = port.filter(|port| datagrams_token(port.id) == event.token()) {
+                port.note(event);
+            }
+            return;
+        }
         if token & LISTENER != 0 {
             let id = token as u32;
             let mut listeners = self.listeners.borrow_mut();
@@ -262,16 +288,27 @@ impl PollDriver {
 
     /// Reads while there is something to read, the loop wants it, and the budget lasts.
     fn read(&self, id: ConnectionId, buffer: &mut [u8], completions: &mut dyn Completions) {
+        let mut descriptors = Vec::new();
         for _ in 0..READS_IN_A_ROW {
             let read = self.socket(id, |socket| {
                 if !socket.may_read() {
                     return None;
                 }
-                let read = socket.stream.read(buffer);
+                let read = match socket.is(flag::DESCRIPTORS) {
+                    false => socket.stream.read(buffer),
+                    true => socket
+                        .stream
+                        .read_with_descriptors(buffer, &mut descriptors),
+                };
                 match &read {
                     Ok(0) => socket.set(flag::READ_END),
                     // A short read has emptied the socket, unless it holds something else.
-                    Ok(read) if *read < buffer.len() && !socket.is(flag::MORE | flag::PIPES) => {
+                    // A read ends behind descriptors, whatever follows.
+                    Ok(read)
+                        if *read < buffer.len()
+                            && !socket.is(flag::MORE | flag::PIPES)
+                            && descriptors.is_empty() =>
+                    {
                         socket.clear(flag::READABLE);
                     }
                     Ok(_) => {}
@@ -284,6 +321,9 @@ impl PollDriver {
                 }
                 Some(read)
             });
+            if !descriptors.is_empty() {
+                completions.descriptors(id, std::mem::take(&mut descriptors));
+            }
             match read {
                 Some(Some(Ok(0))) => return completions.read_closed(id),
                 Some(Some(Ok(read))) => completions.received(id, &buffer[..read]),
@@ -352,6 +392,52 @@ impl PollDriver {
             }
         }
         self.listener(id, |listener| self.queue_listener(id.0, listener));
+    }
+
+    fn port_at(&self, index: u32) -> Option<Rc<PollPort>> {
+        self.ports.borrow().get(index as usize)?.clone()
+    }
+
+    /// Whether the port was closed by what it was told.
+    fn is_closed(&self, id: DatagramId) -> bool {
+        self.port_at(id.index).is_none_or(|port| port.id != id)
+    }
+
+    /// Reports what has come to a datagram port, while the loop wants it and the budget lasts.
+    fn serve_datagrams(&self, port: &PollPort, completions: &mut dyn Completions) {
+        let id = port.id;
+        if port.begin_turn() {
+            completions.datagrams_writable(id);
+        }
+        let mut batch = self.batch.take().unwrap_or_else(|| Box::new(Batch::new()));
+        for _ in 0..BATCHES_IN_A_ROW {
+            if !port.may_read() || self.is_closed(id) {
+                break;
+            }
+            match batch.receive(port.socket(), port.max_size) {
+                Ok(full) => {
+                    port.receive_worked();
+                    // A batch that is not full has emptied the socket.
+                    port.readable.set(full);
+                    completions.datagrams(id, &mut batch.iter());
+                }
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock => port.readable.set(false),
+                    io::ErrorKind::Interrupted => {}
+                    _ => port.receive_failed(error),
+                },
+            }
+        }
+        self.batch.set(Some(batch));
+        for error in port.take_told() {
+            if self.is_closed(id) {
+                return;
+            }
+            completions.datagram_failed(id, error);
+        }
+        if port.may_read() && !self.is_closed(id) {
+            port.queue();
+        }
     }
 
     /// Runs `action` on a listener, if it is open.
@@ -461,6 +547,33 @@ impl Driver for PollDriver {
         self.resolver.resolve(query, host.to_owned(), port);
     }
 
+    fn cancel_resolve(&self, query: QueryId) {
+        self.resolver.cancel(query);
+    }
+
+    fn open_datagrams(
+        &self,
+        id: DatagramId,
+        target: DatagramTarget<'_>,
+    ) -> io::Result<OpenedDatagrams> {
+        let token = datagrams_token(id);
+        let (port, opened) = PollPort::open(id, target, &self.registry, token, &self.ready)?;
+        let mut ports = self.ports.borrow_mut();
+        let index = id.index as usize;
+        if ports.len() <= index {
+            ports.resize_with(index + 1, || None);
+        }
+        ports[index] = Some(port);
+        Ok(opened)
+    }
+
+    fn close_datagrams(&self, id: DatagramId) {
+        if !self.is_closed(id) {
+            let port = self.ports.borrow_mut()[id.index as usize].take();
+            drop(port);
+        }
+    }
+
     fn connect(&self, id: ConnectionId, target: Target<'_>) -> io::Result<()> {
         if let Target::Pair(read, write) = target {
             let read = Some(read.try_clone_to_owned()?);
@@ -506,6 +619,10 @@ impl Driver for PollDriver {
     }
 
     fn set_option(&self, id: ConnectionId, option: SocketOption) -> io::Result<()> {
+        if let SocketOption::ReceiveDescriptors(on) = option {
+            self.socket(id, |socket| socket.take_descriptors(on));
+            return Ok(());
+        }
         self.socket(id, |socket| socket.stream.set_option(option))
             .unwrap_or_else(|| Err(io::ErrorKind::NotConnected.into()))
     }
@@ -566,6 +683,11 @@ impl Driver for PollDriver {
                         completions.ready(WatchId(id));
                     }
                 }
+                Some(Ready::Datagrams(index)) => {
+                    if let Some(port) = self.port_at(index) {
+                        self.serve_datagrams(&port, completions);
+                    }
+                }
                 None => break,
             }
         }
@@ -585,6 +707,13 @@ impl Driver for PollDriver {
 
 fn listener_token(id: ListenerId) -> Token {
     Token(LISTENER | id.0 as usize)
+}
+
+/// The place of a datagram port, and as much of its serial number as there is room for.
+fn datagrams_token(id: DatagramId) -> Token {
+    // One bit less than there is: the token of the waker is all ones.
+    let serial = (id.serial as usize & 0x1fff_ffff) << 32;
+    Token(LISTENER | DATAGRAMS | serial | id.index as usize)
 }
 
 /// The place of a connection, and as much of its generation as there is room for.

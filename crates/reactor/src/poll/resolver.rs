@@ -65,6 +65,12 @@ impl Resolver {
         }
     }
 
+    /// Nobody waits for the answer any more.
+    pub(super) fn cancel(&self, query: QueryId) {
+        let mut state = self.shared.state();
+        state.questions.retain(|question| question.query != query);
+    }
+
     pub(super) fn take_answers(&self) -> Vec<Answer> {
         std::mem::take(&mut self.shared.state().answers)
     }

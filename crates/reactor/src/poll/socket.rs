@@ -1,6 +1,7 @@
 //! A connection's socket, and what is known of it.
 
-use std::io::{self, IoSlice, Read};
+use std::io::{self, IoSlice, IoSliceMut, Read};
+use std::mem::MaybeUninit;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -10,8 +11,13 @@ use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
 use ropewalk_core::endpoint::SocketOptions;
-use ropewalk_core::{Address, ConnectionId, FileRegion, OutputQueue, SocketOption};
-use rustix::net::{SendAncillaryBuffer, SendFlags, send, sendmsg};
+use ropewalk_core::{
+    Address, ConnectionId, FileRegion, MAX_UNSENT_DESCRIPTORS, OutputQueue, SocketOption,
+};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, recvmsg, send, sendmsg,
+};
 use socket2::{Domain, SockAddr, SockRef, TcpKeepalive, Type};
 
 use super::pipes::Pipes;
@@ -58,6 +64,8 @@ pub(super) mod flag {
     pub(crate) const QUEUED: u16 = 1 << 9;
     /// It is no socket. A short read says nothing: a terminal gives a line at a time.
     pub(crate) const PIPES: u16 = 1 << 10;
+    /// Descriptors are received.
+    pub(crate) const DESCRIPTORS: u16 = 1 << 11;
 }
 
 /// One connection of the driver: 20 bytes.
@@ -114,6 +122,14 @@ impl Socket {
         self.flags &= !flags;
     }
 
+    /// Whether descriptors are received. Only Unix sockets have any.
+    pub(super) fn take_descriptors(&mut self, on: bool) {
+        match &self.stream {
+            Stream::Unix(_) if on => self.set(flag::DESCRIPTORS),
+            _ => self.clear(flag::DESCRIPTORS),
+        }
+    }
+
     /// Whether a read would be of use.
     pub(super) fn may_read(&self) -> bool {
         self.is(flag::READABLE)
@@ -127,11 +143,16 @@ impl Socket {
         id: ConnectionId,
         registry: &Registry,
     ) -> io::Result<Sent> {
-        while !output.is_empty() {
+        // A descriptor with no byte behind it waits for one.
+        while output.has_bytes() {
             let budget = SEND_IN_A_ROW.saturating_sub(u64::from(self.spent) * SENT_UNIT);
             if budget == 0 {
                 self.set(flag::BLOCKED | flag::WRITE_READY);
                 return Ok(Sent::Enough);
+            }
+            if output.front_descriptors().next().is_some() {
+                // They need bytes to go with, which `sendfile` has none of.
+                output.load_file()?;
             }
             let step = match output.file() {
                 _ if self.is(flag::PIPES) => self.stream.write_pipe(output),
@@ -186,12 +207,35 @@ fn send_memory(socket: BorrowedFd<'_>, output: &OutputQueue) -> io::Result<Step>
         // A file follows: let its first bytes share a packet with these.
         flags |= SendFlags::MORE;
     }
-    let sent = sendmsg(socket, slices, &mut SendAncillaryBuffer::default(), flags)?;
+    let sent = match output.descriptors() {
+        0 => sendmsg(socket, slices, &mut SendAncillaryBuffer::default(), flags)?,
+        _ => send_descriptors(socket, output, slices, flags)?,
+    };
     let given: usize = slices.iter().map(|slice| slice.len()).sum();
     Ok(Step {
         sent: sent as u64,
         full: sent < given,
     })
+}
+
+/// Sends the descriptors at the front with the bytes behind them.
+#[cold]
+fn send_descriptors(
+    socket: BorrowedFd<'_>,
+    output: &OutputQueue,
+    slices: &[IoSlice<'_>],
+    flags: SendFlags,
+) -> io::Result<usize> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_UNSENT_DESCRIPTORS))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    let descriptors: Vec<_> = output
+        .front_descriptors()
+        .take(MAX_UNSENT_DESCRIPTORS)
+        .collect();
+    if !descriptors.is_empty() {
+        control.push(SendAncillaryMessage::ScmRights(&descriptors));
+    }
+    Ok(sendmsg(socket, slices, &mut control, flags)?)
 }
 
 fn send_file(socket: BorrowedFd<'_>, region: &FileRegion, budget: u64) -> io::Result<Step> {
@@ -330,6 +374,36 @@ impl Stream {
             Self::Unix(stream) => stream.read(buffer),
             Self::Pipes(pipes) => pipes.read(buffer),
         }
+    }
+
+    /// Reads, and receives descriptors that come with what is read.
+    #[cold]
+    pub(super) fn read_with_descriptors(
+        &self,
+        buffer: &mut [u8],
+        descriptors: &mut Vec<OwnedFd>,
+    ) -> io::Result<usize> {
+        let mut space =
+            [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_UNSENT_DESCRIPTORS))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let slices = &mut [IoSliceMut::new(buffer)];
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        let flags = RecvFlags::CMSG_CLOEXEC;
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        let flags = RecvFlags::empty();
+        let message = recvmsg(self.socket()?, slices, &mut control, flags)?;
+        for control in control.drain() {
+            if let RecvAncillaryMessage::ScmRights(received) = control {
+                descriptors.extend(received);
+            }
+        }
+        if message.flags.contains(ReturnFlags::CTRUNC) {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "descriptors were lost: over 64 came at once, or this process may have no more",
+            ));
+        }
+        Ok(message.bytes)
     }
 
     pub(super) fn take_error(&self) -> io::Result<Option<io::Error>> {

@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::support::{On, factory, loopback, serve, socket_addr};
 
 /// Set in the environment of a process that was started for one test, to be its program.
-const AS_PROGRAM: &str = "ROPEWALK_TEST_AS_PROGRAM";
+pub(crate) const AS_PROGRAM: &str = "ROPEWALK_TEST_AS_PROGRAM";
 
 /// Whether this process was started by a test, to be its program.
 pub(crate) fn is_program() -> bool {
@@ -28,12 +28,15 @@ pub(crate) struct Program {
 
 impl Program {
     pub(crate) fn start(test: &str) -> Self {
-        let mut child = Command::new(std::env::current_exe().unwrap())
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command
             .args(["--exact", "--nocapture", test])
-            .env(AS_PROGRAM, "1")
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+            .env(AS_PROGRAM, "1");
+        Self::from(&mut command)
+    }
+
+    pub(crate) fn from(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let output = BufReader::new(child.stdout.take().unwrap());
         Self { child, output }
     }

@@ -7,7 +7,9 @@
 mod calls;
 mod connect;
 mod connections;
+mod datagrams;
 mod files;
+mod happy_eyeballs;
 mod kinds;
 mod lifecycle;
 mod listen;

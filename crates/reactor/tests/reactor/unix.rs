@@ -162,3 +162,194 @@ fn connecting_where_nothing_is_says_so() {
     assert!(failed.is_fired());
     assert!(said.borrow().contains("nowhere"), "{said:?}");
 }
+
+mod descriptors {
+    use std::cell::RefCell;
+    use std::fs::File;
+    use std::io::{Read, Seek, SeekFrom, Write};
+    use std::os::fd::{AsFd, OwnedFd};
+    use std::rc::Rc;
+
+    use ropewalk_core::endpoint::{UnixConnect, UnixListen};
+    use ropewalk_core::{
+        Address, FileRegion, MAX_UNSENT_DESCRIPTORS, Protocol, SendDescriptorError, Transport,
+    };
+    use ropewalk_reactor::Reactor;
+
+    use crate::support::{On, factory, loopback, once, run_with, socket_addr};
+
+    fn file_with(text: &[u8]) -> File {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(text).unwrap();
+        file.seek(SeekFrom::Start(0)).unwrap();
+        file
+    }
+
+    fn open_here() -> usize {
+        std::fs::read_dir("/proc/self/fd").unwrap().count()
+    }
+
+    /// What came: `fd TEXT` for a descriptor with what its file says, or bytes.
+    type Came = Rc<RefCell<Vec<String>>>;
+
+    struct Takes {
+        came: Came,
+        until: usize,
+        pause: bool,
+        stop: ropewalk_reactor::Handle,
+    }
+
+    impl Takes {
+        fn note(&self, what: String) {
+            self.came.borrow_mut().push(what);
+        }
+    }
+
+    impl Protocol for Takes {
+        fn connection_made(&mut self, transport: &mut Transport) {
+            transport.receive_descriptors(true);
+        }
+
+        fn descriptor_received(&mut self, transport: &mut Transport, descriptor: OwnedFd) {
+            let flags = rustix::io::fcntl_getfd(&descriptor).unwrap();
+            assert!(flags.contains(rustix::io::FdFlags::CLOEXEC));
+            let mut text = String::new();
+            File::from(descriptor).read_to_string(&mut text).unwrap();
+            self.note(format!("fd {text}"));
+            if self.pause {
+                self.pause = false;
+                transport.pause_producing();
+                let again = transport.connection();
+                let resume = move || assert!(again.resume_producing());
+                let delay = std::time::Duration::from_millis(1);
+                transport.reactor().call_later(delay, Box::new(resume));
+            }
+        }
+
+        fn data_received(&mut self, _: &mut Transport, data: &[u8]) {
+            self.note(String::from_utf8_lossy(data).into_owned());
+            let bytes = self
+                .came
+                .borrow()
+                .iter()
+                .filter(|line| !line.starts_with("fd"))
+                .map(String::len)
+                .sum::<usize>();
+            if bytes >= self.until {
+                self.stop.stop();
+            }
+        }
+    }
+
+    /// What comes of sending by `send`, and all bytes of it in one.
+    fn exchange(until: usize, pause: bool, send: impl Fn(&mut Transport) + 'static) -> Vec<String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let reactor = Reactor::new().unwrap();
+        let came = Came::default();
+        let (kept, stop) = (Rc::clone(&came), reactor.handle());
+        let takes = move |_: &Address| Takes {
+            came: Rc::clone(&kept),
+            until,
+            pause,
+            stop: stop.clone(),
+        };
+        reactor
+            .listen(&UnixListen::new(&path).into(), Rc::new(takes))
+            .unwrap();
+        let client = once(On::nothing().made(move |transport| send(transport)));
+        drop(reactor.connect(&UnixConnect::new(&path).into(), client));
+        reactor.run().unwrap();
+        came.take()
+    }
+
+    #[test]
+    fn a_descriptor_comes_with_what_is_written_after_it() {
+        let before = open_here();
+        let came = exchange(11, false, |transport| {
+            transport.send_descriptor(file_with(b"one")).unwrap();
+            transport.write(b"first ");
+            transport.send_descriptor(file_with(b"two")).unwrap();
+            transport.send_descriptor(file_with(b"three")).unwrap();
+            transport.write(b"other");
+        });
+        assert_eq!(came, ["fd one", "first ", "fd two", "fd three", "other"]);
+        // Others run beside this one; what leaks would be many.
+        assert!(open_here() < before + 100);
+    }
+
+    #[test]
+    fn a_descriptor_is_never_later_than_its_byte_and_a_pause_keeps_the_order() {
+        let came = exchange(6, true, |transport| {
+            transport.send_descriptor(file_with(b"one")).unwrap();
+            transport.send_descriptor(file_with(b"two")).unwrap();
+            transport.write(b"a pair");
+        });
+        assert_eq!(came, ["fd one", "fd two", "a pair"]);
+    }
+
+    #[test]
+    fn a_file_may_follow_a_descriptor() {
+        let came = exchange(5, false, |transport| {
+            transport.send_descriptor(file_with(b"one")).unwrap();
+            let file = std::sync::Arc::new(file_with(b"bytes"));
+            transport.write_file(FileRegion {
+                file,
+                offset: 0,
+                len: 5,
+            });
+        });
+        assert_eq!(came, ["fd one", "bytes"]);
+    }
+
+    #[test]
+    fn more_than_may_wait_are_refused_and_those_before_them_go() {
+        let came = exchange(1, false, |transport| {
+            let file = file_with(b"x");
+            for _ in 0..MAX_UNSENT_DESCRIPTORS {
+                let copy = file.as_fd().try_clone_to_owned().unwrap();
+                transport.send_descriptor(copy).unwrap();
+            }
+            let refused = transport.send_descriptor(file_with(b"y"));
+            assert_eq!(refused, Err(SendDescriptorError::TooMany));
+            transport.write(b"!");
+        });
+        assert_eq!(came.len(), MAX_UNSENT_DESCRIPTORS + 1);
+    }
+
+    #[test]
+    fn who_asks_for_none_gets_none_and_tcp_has_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let reactor = Reactor::new().unwrap();
+        reactor
+            .listen(&UnixListen::new(&path).into(), factory(On::echo))
+            .unwrap();
+        let stop = reactor.handle();
+        let client = On::nothing()
+            .made(|transport| {
+                transport.send_descriptor(file_with(b"one")).unwrap();
+                transport.write(b"hello");
+            })
+            .data(move |_, data| {
+                assert_eq!(data, b"hello");
+                stop.stop();
+            });
+        drop(reactor.connect(&UnixConnect::new(&path).into(), once(client)));
+        reactor.run().unwrap();
+
+        let refused = Rc::new(RefCell::new(None));
+        let kept = Rc::clone(&refused);
+        let server = once(On::nothing().made(move |transport| {
+            transport.receive_descriptors(true);
+            *kept.borrow_mut() = Some(transport.send_descriptor(file_with(b"one")));
+            transport.lose_connection();
+        }));
+        let to = socket_addr(&reactor.listen(&loopback(), server).unwrap());
+        run_with(&reactor, move || {
+            let mut peer = std::net::TcpStream::connect(to).unwrap();
+            assert_eq!(peer.read(&mut [0; 10]).unwrap(), 0);
+        });
+        assert_eq!(refused.take(), Some(Err(SendDescriptorError::NotUnix)));
+    }
+}

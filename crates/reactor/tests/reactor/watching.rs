@@ -114,7 +114,6 @@ fn folders_within_are_watched_too_when_that_is_asked_for_even_new_ones() {
         recursive: true,
         ..quick()
     };
-    let again = later.clone();
     let written = RefCell::new(false);
     watching(
         &path,
@@ -126,7 +125,7 @@ fn folders_within_are_watched_too_when_that_is_asked_for_even_new_ones() {
         move |seen| {
             if events_of(seen, &sought).intersects(FileEvents::ALL) && !written.replace(true) {
                 // The new folder itself is watched by now.
-                fs::write(&again, "text").unwrap();
+                fs::write(&later, "text").unwrap();
             }
             events_of(seen, &expected).intersects(FileEvents::ALL)
         },

@@ -1,8 +1,11 @@
 //! Our receivers against Twisted's own, over real sockets, as servers and as clients: frames of
-//! all lengths come back as they were sent, and one that is too long ends the connection.
+//! all lengths come back as they were sent, and one that is too long ends the connection. And our
+//! datagrams against Twisted's.
 //!
 //! Twisted is looked for in `target/twisted`, where CONTRIBUTING.md puts it. Without it these say
 //! so in one line; with `CI=true` they fail.
+
+mod datagrams;
 
 use std::cell::Cell;
 use std::io::{BufRead, BufReader};
@@ -16,7 +19,8 @@ use ropewalk::framing::{
 };
 use ropewalk::{Address, Factory, Failure, Protocol, Reactor, ReactorRemote};
 
-fn twisted() -> Option<Command> {
+/// Twisted's Python, with this script.
+fn twisted(script: &str) -> Option<Command> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let python: PathBuf = root.join("target/twisted/bin/python");
     if !python.is_file() {
@@ -29,7 +33,7 @@ fn twisted() -> Option<Command> {
         return None;
     }
     let mut command = Command::new(python);
-    command.arg(root.join("crates/ropewalk/tests/twisted/peer.py"));
+    command.arg(root.join("crates/ropewalk/tests/twisted").join(script));
     Some(command)
 }
 
@@ -74,7 +78,9 @@ impl StringProtocol for Echo {
 /// Twisted's client connects to what `protocol` makes, and sends so many frames that are answered
 /// and so many that are too long.
 fn serve<P: Protocol>(kind: &str, frames: usize, refused: usize, protocol: fn(Echo) -> P) {
-    let Some(mut client) = twisted() else { return };
+    let Some(mut client) = twisted("peer.py") else {
+        return;
+    };
     let echo = Echo::default();
     let reactor = Reactor::new().unwrap();
     let shared = echo.clone();
@@ -183,7 +189,9 @@ fn connect<P: Protocol>(
     too_long: Option<usize>,
     protocol: fn(Client) -> P,
 ) {
-    let Some(mut server) = twisted() else { return };
+    let Some(mut server) = twisted("peer.py") else {
+        return;
+    };
     let server = server.args([kind, "serve"]).stdout(Stdio::piped());
     let mut server = server.spawn().unwrap();
     let mut port = String::new();

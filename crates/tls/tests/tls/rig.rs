@@ -1,16 +1,13 @@
 //! Two channels with TLS and nothing between them but a test that says how the bytes go over.
 
 use std::cell::RefCell;
-use std::future::Future;
-use std::pin::Pin;
-use std::rc::{Rc, Weak};
-use std::time::{Duration, Instant, SystemTime};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
 
-use ropewalk_core::endpoint::{ClientEndpoint, ServerEndpoint};
+use ropewalk_core::testing::no_reactor;
 use ropewalk_core::{
-    Address, Channel, Connection, ConnectionDone, ConnectionId, Deferred, DelayedCall, Factory,
-    Failure, JobName, Layer, ListenError, LoopContext, Port, Protocol, ReactorNet, ReactorTasks,
-    ReactorThreads, ReactorTime, SendStatus, Step, Task, Transport,
+    Address, Channel, Connection, ConnectionDone, ConnectionId, Failure, Layer, LoopContext,
+    Protocol, SendStatus, Step, Transport,
 };
 use ropewalk_tls::{ClientTls, ServerTls, TlsInfo};
 
@@ -159,8 +156,7 @@ impl Wire {
         server: (Box<dyn Protocol>, Vec<Box<dyn Layer>>),
     ) -> Self {
         let epoch = Instant::now();
-        let reactor: Weak<Nothing> = Weak::new();
-        let context = Rc::new(LoopContext::new(epoch, reactor));
+        let context = Rc::new(LoopContext::new(epoch, no_reactor()));
         let channel = |index, (protocol, layers)| {
             Channel::new(
                 Rc::clone(&context),
@@ -325,41 +321,5 @@ impl Wire {
         }
         self.sent[at].extend_from_slice(&data);
         (data, closed)
-    }
-}
-
-/// A reactor that nobody asks for anything.
-struct Nothing;
-
-impl ReactorTime for Nothing {
-    fn now(&self) -> Instant {
-        unreachable!()
-    }
-    fn wall_clock(&self) -> SystemTime {
-        unreachable!()
-    }
-    fn call_later(&self, _: Duration, _: Box<dyn FnOnce()>) -> DelayedCall {
-        unreachable!()
-    }
-}
-
-impl ReactorTasks for Nothing {
-    fn spawn(&self, _: Pin<Box<dyn Future<Output = ()>>>) -> Task {
-        unreachable!()
-    }
-}
-
-impl ReactorThreads for Nothing {
-    fn run_in_thread(&self, _: JobName, _: Box<dyn FnOnce() + Send>) -> Deferred<()> {
-        unreachable!()
-    }
-}
-
-impl ReactorNet for Nothing {
-    fn listen(&self, _: &ServerEndpoint, _: Rc<dyn Factory>) -> Result<Port, ListenError> {
-        unreachable!()
-    }
-    fn connect(&self, _: &ClientEndpoint, _: Rc<dyn Factory>) -> Deferred<Connection> {
-        unreachable!()
     }
 }
