@@ -691,7 +691,7 @@ mod tests {
         );
         assert_eq!(
             error("tcp:53"),
-            "1: `tcp` is not a kind of datagram endpoint; did you mean `udp`?"
+            "1: `tcp` is not a kind of datagram endpoint; the kinds are `udp` and `unix-datagram`"
         );
     }
 

@@ -3,20 +3,20 @@
 use std::cell::RefCell;
 use std::fmt::{self, Write as _};
 use std::io::{Read, Write};
-use std::net::{TcpStream, UdpSocket};
+use std::net::TcpStream;
 use std::rc::Rc;
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::{Arc, Mutex, Once};
+use std::sync::{Mutex, Once};
 use std::time::Duration;
 
 use ropewalk_core::{Connection, Deferred, Failure};
-use ropewalk_reactor::Reactor;
+use ropewalk_reactor::{Handle, Reactor};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::{Context, SubscriberExt};
 
-use crate::support::{On, once, run_with, serve};
+use crate::support::{On, nobody, once, run_with, serve};
 
 /// Sends the fields of each report of this level or above.
 struct Reports(Level, Mutex<Sender<String>>);
@@ -203,10 +203,8 @@ fn what_learns_that_there_is_no_connection_is_watched_too() {
     with_reports(|reports| {
         let reactor = Reactor::new().unwrap();
         reactor.set_stall_threshold(Some(Duration::from_millis(10)));
-        // A socket with a port on which it does not listen: while it is held, nobody does.
-        let nobody = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let port = nobody.local_addr().unwrap().port();
-        let endpoint = format!("tcp:127.0.0.1:{port}").parse().unwrap();
+        let (_held, address) = nobody();
+        let endpoint = format!("tcp:{address}").parse().unwrap();
         let connected = reactor.connect(&endpoint, once(On::nothing()));
         let (stop, seen) = (reactor.handle(), Rc::new(RefCell::new(None)));
         let kept = Rc::clone(&seen);
@@ -230,20 +228,29 @@ fn a_shorter_threshold_holds_at_once() {
     with_reports_of(Level::INFO, |reports| {
         let reactor = Reactor::new().unwrap();
         reactor.set_stall_threshold(Some(Duration::from_millis(20)));
-        let (remote, reports) = (reactor.remote(), Arc::new(Mutex::new(reports)));
-        let first = Arc::clone(&reports);
-        let handle = reactor.handle();
+        let remote = reactor.remote();
+        let (taken, was_taken) = mpsc::channel();
         reactor.call_when_running(move || {
-            first.lock().unwrap().recv().unwrap();
-            handle.set_stall_threshold(Some(Duration::from_secs(3600)));
+            reports.recv().unwrap();
+            taken.send(reports).unwrap();
         });
         run_with(&reactor, move || {
-            // The watchdog has looked since, and looks again in a quarter of an hour.
-            let report = reports.lock().unwrap().recv().unwrap();
+            let reports = was_taken.recv().unwrap();
+            // Each time the watchdog looks, and then would again in a quarter of an hour.
+            let long = |reactor: &Handle| {
+                reactor.set_stall_threshold(Some(Duration::from_secs(3600)));
+            };
+            let report = loop {
+                let told: Result<(), Failure> = remote.blocking_call_from_thread(long);
+                told.unwrap();
+                if let Ok(report) = reports.try_recv() {
+                    break report;
+                }
+            };
             assert!(report.contains("the loop goes on"), "{report}");
             let told: Result<(), Failure> = remote.blocking_call_from_thread(move |reactor| {
                 reactor.set_stall_threshold(Some(Duration::from_millis(10)));
-                let report = reports.lock().unwrap().recv().unwrap();
+                let report = reports.recv().unwrap();
                 assert!(report.contains("a call_from_thread"), "{report}");
             });
             told.unwrap();
