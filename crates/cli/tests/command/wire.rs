@@ -5,7 +5,7 @@ use std::net::{Shutdown, TcpStream};
 use std::process::{Command, Stdio};
 
 use crate::foreign::tool;
-use crate::running::{Running, authority, command};
+use crate::running::{Running, authority, command, inside};
 
 const LISTEN: &str = "tcp:0:interface=127.0.0.1";
 
@@ -146,4 +146,37 @@ fn socat_talks_to_them() {
     let output = client.wait_with_output().unwrap();
     assert_eq!(output.stdout, b"hello");
     assert!(output.status.success());
+}
+
+#[test]
+fn netcat_is_echoed_over_tcp_and_unix() {
+    let Some(nc) = tool("nc") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let path = inside(&folder, "echo.sock");
+    let unix = format!("unix:{path}");
+    let mut echo = command(["wire", "--protocol", "echo", "--listen", LISTEN]);
+    echo.args(["--listen", &unix]);
+    let running = Running::start(echo, 2);
+    let address = running.listening()[0].rsplit_once(':').unwrap();
+    for to in [vec!["127.0.0.1", address.1], vec!["-U", &path]] {
+        // It closes its side when its input has ended.
+        let mut client = Command::new(&nc)
+            .arg("-N")
+            .args(&to)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let sent = [b"netcat ".as_slice(), &[b'x'; 100_000]].concat();
+        let (mut says, said) = (client.stdin.take().unwrap(), sent.clone());
+        let saying = std::thread::spawn(move || says.write_all(&said).unwrap());
+        let output = client.wait_with_output().unwrap();
+        saying.join().unwrap();
+        assert!(
+            output.stdout == sent,
+            "{to:?}: {} bytes",
+            output.stdout.len()
+        );
+    }
+    running.stop();
 }

@@ -45,6 +45,12 @@ pub trait DatagramSocket {
 
     /// Whether datagrams are wanted. They are at first.
     fn set_reading(&self, on: bool);
+
+    /// How many datagrams came and were lost for want of room, since they were not received in
+    /// time. 0 where that is not known.
+    fn overflowed(&self) -> u64 {
+        0
+    }
 }
 
 /// An option of a datagram port.

@@ -161,7 +161,14 @@ impl DatagramTransport {
     /// What has been sent and received so far, and what was lost.
     #[must_use]
     pub fn counts(&self) -> DatagramCounts {
-        self.shared.counts.get()
+        let overflowed = match &*self.shared.socket.borrow() {
+            Some(socket) => socket.overflowed(),
+            None => 0,
+        };
+        DatagramCounts {
+            overflowed,
+            ..self.shared.counts.get()
+        }
     }
 
     /// How many datagrams wait for the operating system to take them.
@@ -221,6 +228,9 @@ pub struct DatagramCounts {
     pub failed: u64,
     /// Came, and were larger than they may be.
     pub truncated: u64,
+    /// Came, and were lost: the operating system had no room for them, since they were not
+    /// received in time. Known on Linux, of UDP.
+    pub overflowed: u64,
 }
 
 pub(super) type Call = Box<dyn FnOnce(&mut dyn DatagramProtocol, &mut DatagramTransport)>;

@@ -30,7 +30,7 @@ use rustix::net::{
 use socket2::{Domain, InterfaceIndexOrAddress, SockAddr, Socket, Type};
 
 use super::listener::{Bound, bind_unix_socket, no_ipv6};
-use super::{Ready, error_queue};
+use super::{Ready, error_queue, overflow};
 use crate::driver::{DatagramId, DatagramTarget, OpenedDatagrams};
 
 /// So many datagrams are sent by one call.
@@ -436,6 +436,10 @@ impl DatagramSocket for PollPort {
             DatagramOption::Broadcast(on) => socket.set_broadcast(*on),
             _ => Err(io::ErrorKind::Unsupported.into()),
         }
+    }
+
+    fn overflowed(&self) -> u64 {
+        overflow::overflowed(self.socket.as_fd())
     }
 
     fn set_reading(&self, on: bool) {

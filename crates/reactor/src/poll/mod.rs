@@ -10,6 +10,7 @@ mod batch;
 mod datagrams;
 mod error_queue;
 mod listener;
+mod overflow;
 mod pipes;
 mod resolver;
 mod socket;

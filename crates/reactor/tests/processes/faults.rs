@@ -11,13 +11,18 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::rc::Rc;
+use std::sync::Arc;
 
-use ropewalk_core::endpoint::{DatagramEndpoint, UdpListen, UnixListen};
-use ropewalk_core::{Address, DatagramError, DatagramProtocol, DatagramTransport, Failure};
+use bytes::Bytes;
+use ropewalk_core::endpoint::{ClientEndpoint, DatagramEndpoint, UdpListen, UnixListen};
+use ropewalk_core::{
+    Address, Connection, DatagramError, DatagramProtocol, DatagramTransport, Failure, FileRegion,
+    Transport,
+};
 use ropewalk_reactor::Reactor;
 
 use crate::signals::{AS_PROGRAM, is_program};
-use crate::support::{On, factory, serve};
+use crate::support::{On, factory, once, pattern, serve};
 
 const TEST: &str = "faults::no_error_of_a_system_call_leaks_spins_or_is_kept_from_the_protocol";
 
@@ -52,6 +57,78 @@ impl DatagramProtocol for DatagramEcho {
     }
 }
 
+impl Counts {
+    /// A protocol whose life is counted.
+    fn counting(&self, protocol: On, begin: impl Fn(&mut Transport) + 'static) -> On {
+        let (made, lost) = (Rc::clone(&self.made), Rc::clone(&self.lost));
+        protocol
+            .made(move |transport| {
+                up(&made);
+                begin(transport);
+            })
+            .lost(move |_: Failure| up(&lost))
+    }
+}
+
+/// What the second listener sends: bytes, more that are not copied, and a file.
+const PARTS: [usize; 3] = [1000, 100_000, 300_000];
+
+fn everything() -> Vec<u8> {
+    pattern(0, PARTS.iter().sum())
+}
+
+/// Sends all of it to each, from memory and from a file.
+fn serve_everything(reactor: &Reactor, counts: &Counts) -> SocketAddr {
+    let all = Bytes::from(everything());
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(&all).unwrap();
+    let (file, counts) = (Arc::new(file), counts.clone());
+    let build = move || {
+        let (all, file) = (all.clone(), Arc::clone(&file));
+        counts.counting(On::nothing(), move |transport| {
+            let [head, body, tail] = PARTS;
+            transport.write(&all[..head]);
+            transport.write_bytes(all.slice(head..head + body));
+            transport.write_file(FileRegion {
+                file: Arc::clone(&file),
+                offset: (head + body) as u64,
+                len: tail as u64,
+            });
+            transport.lose_connection();
+        })
+    };
+    serve(reactor, factory(build))
+}
+
+/// Asks the echo at `to` for each, and says what came of it.
+fn serve_asking(reactor: &Reactor, counts: &Counts, to: SocketAddr) -> SocketAddr {
+    let endpoint: ClientEndpoint = format!("tcp:{to}").parse().unwrap();
+    let (handle, counts) = (reactor.handle(), counts.clone());
+    let build = move || {
+        let (handle, endpoint, asking) = (handle.clone(), endpoint.clone(), counts.clone());
+        counts.counting(On::nothing(), move |transport| {
+            let client = transport.connection();
+            let answered = client.clone();
+            let asks = On::nothing().data(move |transport, data| {
+                answered.write(data);
+                answered.lose_connection();
+                transport.lose_connection();
+            });
+            let asks = asking.counting(asks, |transport| transport.write(b"x"));
+            let connected = handle.connect(&endpoint, once(asks));
+            drop(
+                connected.add_both(move |result: Result<Connection, Failure>| {
+                    if result.is_err() {
+                        client.write(b"failed");
+                        client.lose_connection();
+                    }
+                }),
+            );
+        })
+    };
+    serve(reactor, factory(build))
+}
+
 fn open_here() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count()
 }
@@ -61,13 +138,10 @@ fn program() {
     let reactor = Reactor::new().unwrap();
     let counts = Counts::default();
     let of = counts.clone();
-    let echo = factory(move || {
-        let (made, lost) = (Rc::clone(&of.made), Rc::clone(&of.lost));
-        On::echo()
-            .made(move |_| up(&made))
-            .lost(move |_: Failure| up(&lost))
-    });
+    let echo = factory(move || of.counting(On::echo(), |_| ()));
     let tcp = serve(&reactor, Rc::clone(&echo));
+    let all = serve_everything(&reactor, &counts);
+    let asking = serve_asking(&reactor, &counts, tcp);
     let path = PathBuf::from(std::env::var_os(PATH).unwrap());
     reactor.listen(&UnixListen::new(path).into(), echo).unwrap();
     let udp: DatagramEndpoint = UdpListen::new(0).interface([127, 0, 0, 1]).into();
@@ -75,7 +149,8 @@ fn program() {
         .listen_datagram(&udp, DatagramEcho(counts.clone()))
         .unwrap();
     let ready = open_here();
-    println!("\nlistening on {tcp} {}", udp.address().unwrap());
+    let udp_address = udp.address().unwrap();
+    println!("\nlistening on {tcp} {udp_address} {all} {asking}");
     let at_end = Rc::new(Cell::new(0));
     let (seen, port) = (Rc::clone(&at_end), udp);
     reactor.add_system_event_trigger(ropewalk_reactor::Phase::During, move || {
@@ -106,6 +181,8 @@ struct Faulty {
     folder: tempfile::TempDir,
     tcp: SocketAddr,
     udp: SocketAddr,
+    all: SocketAddr,
+    asking: SocketAddr,
 }
 
 /// What the program said at its end.
@@ -116,6 +193,7 @@ struct End {
     ready: usize,
     at_end: usize,
     calls: usize,
+    injected: usize,
 }
 
 impl Faulty {
@@ -126,7 +204,7 @@ impl Faulty {
             .arg(folder.path().join("calls"))
             .args([
                 "-e",
-                "trace=%network,?epoll_wait,?epoll_pwait,?epoll_pwait2,epoll_ctl",
+                "trace=%network,?epoll_wait,?epoll_pwait,?epoll_pwait2,epoll_ctl,sendfile",
             ])
             .args(["-e", &format!("inject={inject}")])
             .arg(std::env::current_exe().unwrap())
@@ -146,6 +224,8 @@ impl Faulty {
             folder,
             tcp: addresses.next().unwrap(),
             udp: addresses.next().unwrap(),
+            all: addresses.next().unwrap(),
+            asking: addresses.next().unwrap(),
         }
     }
 
@@ -159,6 +239,31 @@ impl Faulty {
             cut += u32::from(!echoes(unix, round));
         }
         cut
+    }
+
+    /// Receives from many connections; how many were cut.
+    fn receive_everything(&self) -> u32 {
+        let expected = everything();
+        let cut = (0..10).filter(|_| {
+            let received = read_all(self.all);
+            assert!(expected.starts_with(&received));
+            received.len() < expected.len()
+        });
+        cut.count() as u32
+    }
+
+    /// Lets the program connect to itself; how often it could not, or did not.
+    fn let_it_ask(&self) -> u32 {
+        let failed = (0..10).filter(|_| {
+            let answer = read_all(self.asking);
+            assert!(
+                matches!(&answer[..], b"x" | b"failed" | b""),
+                "{:?}",
+                String::from_utf8_lossy(&answer)
+            );
+            answer != b"x"
+        });
+        failed.count() as u32
     }
 
     /// Sends so many datagrams, four at a time, and takes as many back but `lost`.
@@ -194,6 +299,7 @@ impl Faulty {
             ready: numbers[3],
             at_end: numbers[4],
             calls: calls.lines().count(),
+            injected: calls.matches("(INJECTED)").count(),
         }
     }
 }
@@ -215,6 +321,15 @@ fn hear(output: &mut impl BufRead, word: &str) -> String {
         line.clear();
     }
     panic!("the program ended without saying `{word}`");
+}
+
+/// All that comes, up to an end or a reset.
+fn read_all(from: SocketAddr) -> Vec<u8> {
+    let mut received = Vec::new();
+    let mut peer = TcpStream::connect(from).unwrap();
+    // What has come before an error is kept.
+    let _ = peer.read_to_end(&mut received);
+    received
 }
 
 /// Whether a connection lives through five messages and its end.
@@ -250,7 +365,7 @@ fn no_error_of_a_system_call_leaks_spins_or_is_kept_from_the_protocol() {
         return;
     }
     let epoll = "?epoll_wait,?epoll_pwait,?epoll_pwait2";
-    // What is injected; how many of 20 connections may be cut; how many of 40 datagrams are lost;
+    // What is injected; how many of 40 connections are cut; how many of 40 datagrams are lost;
     // and how many errors the datagram protocol is told of.
     let cases = [
         (format!("{epoll}:error=EINTR:when=2+2"), 0, 0, 0..=0),
@@ -273,6 +388,19 @@ fn no_error_of_a_system_call_leaks_spins_or_is_kept_from_the_protocol() {
         ("sendto:error=EAGAIN:when=1".to_owned(), 0, 0, 0..=0),
         ("sendto:error=ENOBUFS:when=7".to_owned(), 1, 0, 0..=0),
         ("sendto:error=EPIPE:when=7".to_owned(), 1, 0, 0..=0),
+        ("sendmsg:error=EINTR:when=1+2".to_owned(), 0, 0, 0..=0),
+        ("sendmsg:error=EAGAIN:when=1".to_owned(), 0, 0, 0..=0),
+        ("sendmsg:error=ENOBUFS:when=3".to_owned(), 1, 0, 0..=0),
+        ("sendmsg:error=ECONNRESET:when=3".to_owned(), 1, 0, 0..=0),
+        ("sendfile:error=EINTR:when=1+2".to_owned(), 0, 0, 0..=0),
+        ("sendfile:error=EAGAIN:when=1".to_owned(), 0, 0, 0..=0),
+        ("sendfile:error=EIO:when=3".to_owned(), 1, 0, 0..=0),
+        ("sendfile:error=ENOMEM:when=3".to_owned(), 1, 0, 0..=0),
+        // Its own five sockets come first.
+        ("socket:error=EMFILE:when=9".to_owned(), 1, 0, 0..=0),
+        ("connect:error=ECONNREFUSED:when=3".to_owned(), 1, 0, 0..=0),
+        ("connect:error=ENOBUFS:when=3".to_owned(), 1, 0, 0..=0),
+        ("connect:error=EADDRNOTAVAIL:when=3".to_owned(), 1, 0, 0..=0),
         ("recvmmsg:error=EINTR:when=1+2".to_owned(), 0, 0, 0..=0),
         ("recvmmsg:error=ENOMEM:when=1+2".to_owned(), 0, 0, 1..=100),
         ("recvmmsg:error=ENOBUFS:when=1+3".to_owned(), 0, 0, 1..=100),
@@ -295,12 +423,16 @@ fn no_error_of_a_system_call_leaks_spins_or_is_kept_from_the_protocol() {
     ];
     for (inject, cut, lost, told) in cases {
         let program = Faulty::start(&inject);
-        let was_cut = program.exchange_streams();
-        assert!(was_cut <= cut, "{inject}: {was_cut} cut");
+        let mut was_cut = program.exchange_streams();
+        was_cut += program.receive_everything();
+        was_cut += program.let_it_ask();
+        assert_eq!(was_cut, cut, "{inject}");
         program.exchange_datagrams(lost);
         let end = program.end();
+        assert!(end.injected > 0, "{inject}");
         assert_eq!(end.made, end.lost, "{inject}");
-        assert!(end.made >= 20 - cut, "{inject}: {} made", end.made);
+        // 40 of clients, and for 10 of them one at both its ends; one that fails takes two along.
+        assert!(end.made + 3 * cut >= 60, "{inject}: {} made", end.made);
         assert!(told.contains(&end.failed), "{inject}: {} told", end.failed);
         assert!(
             end.at_end <= end.ready + 4,
@@ -308,7 +440,7 @@ fn no_error_of_a_system_call_leaks_spins_or_is_kept_from_the_protocol() {
             end.at_end,
             end.ready
         );
-        // 20 connections with 5 messages, and 40 datagrams.
-        assert!(end.calls < 1500, "{inject}: {} calls", end.calls);
+        // 20 connections with 5 messages, 10 with a file, 10 that ask, and 40 datagrams.
+        assert!(end.calls < 1800, "{inject}: {} calls", end.calls);
     }
 }

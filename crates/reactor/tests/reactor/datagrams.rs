@@ -10,7 +10,7 @@ use std::sync::Arc;
 use ropewalk_core::endpoint::{DatagramEndpoint, Interface, UdpListen, UnixDatagramListen};
 use ropewalk_core::{
     Address, ConnectError, DatagramError, DatagramPort, DatagramProtocol, DatagramTransport,
-    FixedNames, ListenError,
+    Failure, FixedNames, ListenError,
 };
 use ropewalk_reactor::{Handle, Reactor};
 
@@ -628,4 +628,66 @@ fn of_many_that_are_echoed_none_is_lost_while_sockets_have_room() {
     assert_eq!(echoed, COUNT);
     assert_eq!((counts.received, counts.sent), (COUNT, COUNT));
     assert_eq!((counts.dropped, counts.failed, counts.truncated), (0, 0, 0));
+}
+
+/// Echoes, and keeps no log of it.
+struct Echo;
+
+impl DatagramProtocol for Echo {
+    fn datagram_received(
+        &mut self,
+        transport: &mut DatagramTransport,
+        data: &[u8],
+        from: &Address,
+    ) {
+        transport.write_to(data, from);
+    }
+}
+
+#[test]
+fn of_a_million_that_nobody_holds_back_each_is_echoed_or_counted_as_lost() {
+    const COUNT: u64 = 1_000_000;
+    // Sent while the loop receives nothing: more than any socket has room for.
+    const AT_ONCE: u64 = 100_000;
+    let reactor = Reactor::new().unwrap();
+    let port = reactor.listen_datagram(&loopback(), Echo).unwrap();
+    let to = socket_addr(&port);
+    let counts = Rc::new(Cell::new(None));
+    let (kept, of) = (Rc::clone(&counts), port);
+    // On the loopback a datagram has come, or is lost, when it is sent.
+    stop_when(&reactor.handle(), move || {
+        kept.set(of.counts());
+        let counts = kept.get().unwrap();
+        counts.received + counts.overflowed == COUNT
+    });
+    let remote = reactor.remote();
+    let sending = std::thread::spawn(move || {
+        let peer = Arc::new(peer());
+        peer.connect(to).unwrap();
+        peer.set_nonblocking(true).unwrap();
+        let mut back = 0;
+        let at_once = Arc::clone(&peer);
+        let sent: Result<(), Failure> = remote.blocking_call_from_thread(move |_| {
+            (0..AT_ONCE).for_each(|_| assert_eq!(at_once.send(b"datagram").unwrap(), 8));
+        });
+        sent.unwrap();
+        for _ in AT_ONCE..COUNT {
+            assert_eq!(peer.send(b"datagram").unwrap(), 8);
+            while peer.recv(&mut [0; 64]).is_ok() {
+                back += 1;
+            }
+        }
+        (peer, back)
+    });
+    reactor.run().unwrap();
+    let (peer, mut back) = sending.join().unwrap();
+    while peer.recv(&mut [0; 64]).is_ok() {
+        back += 1;
+    }
+    let counts = counts.get().unwrap();
+    assert!(counts.overflowed > 0);
+    assert_eq!(counts.sent, counts.received);
+    assert_eq!((counts.dropped, counts.failed, counts.truncated), (0, 0, 0));
+    // Its own socket may have had no room for some.
+    assert!(back > 0 && back <= counts.sent, "{back} of {counts:?}");
 }
