@@ -2,6 +2,7 @@
 //!
 //! A test whose client is not on this machine says so in one line; with `CI=true` it fails.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -15,8 +16,12 @@ use super::running::{Running, inside, request};
 
 /// The path of a program, if it is on this machine.
 pub(crate) fn tool(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path)
+    tool_in(&std::env::var_os("PATH").unwrap_or_default(), name)
+}
+
+/// As [`tool`], in the folders of `path`.
+pub(crate) fn tool_in(path: impl AsRef<OsStr>, name: &str) -> Option<PathBuf> {
+    let found = std::env::split_paths(path.as_ref())
         .map(|folder| folder.join(name))
         .find(|file| file.is_file());
     if found.is_none() {

@@ -14,7 +14,7 @@ use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
 use self::authority::Authority;
-use crate::foreign::tool;
+use crate::foreign::{tool, tool_in};
 use crate::running::{Running, command, inside, ropewalk, site};
 
 /// A folder with `roots.pem`, `server.pem` for localhost, and `client.pem`.
@@ -222,4 +222,56 @@ fn a_certificate_that_is_not_there_is_said_before_anything_is_served() {
         complaint.contains("/no/such.pem cannot be read: "),
         "{complaint}"
     );
+}
+
+#[test]
+fn sslyze_finds_nothing_old_and_nothing_that_can_be_attacked() {
+    let sslyze = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/sslyze/bin");
+    let Some(sslyze) = tool_in(sslyze, "sslyze") else {
+        return;
+    };
+    let (_, folder) = certificates();
+    let site = site();
+    let (running, port) = serve(&site, &folder, "");
+    let all = [
+        "sslv2",
+        "sslv3",
+        "tlsv1",
+        "tlsv1_1",
+        "tlsv1_2",
+        "tlsv1_3",
+        "compression",
+        "openssl_ccs",
+        "fallback",
+        "heartbleed",
+        "robot",
+        "reneg",
+        "ems",
+    ];
+    let output = Command::new(sslyze)
+        .arg("--mozilla_config=disable")
+        .args(all.map(|scan| format!("--{scan}")))
+        .arg(format!("localhost:{port}{{127.0.0.1}}"))
+        .output()
+        .unwrap();
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(told.matches("the server rejected all").count(), 4, "{told}");
+    assert_eq!(told.matches("The server accepted the following").count(), 2);
+    for good in [
+        "Forward Secrecy                    OK",
+        "OK - Compression disabled",
+        "OK - Not vulnerable to OpenSSL CCS injection",
+        "OK - Not vulnerable to Heartbleed",
+        "OK - Not vulnerable, RSA cipher suites not supported",
+        "Client Renegotiation DoS Attack:   OK",
+        "Secure Renegotiation:              OK",
+        "TLS_FALLBACK_SCSV:                 OK",
+        "TLS 1.2 Session ID Resumption",
+    ] {
+        assert!(told.contains(good), "{good}: {told}");
+    }
+    for bad in ["VULNERABLE -", "FAILED", "ERROR"] {
+        assert!(!told.contains(bad), "{bad}: {told}");
+    }
+    assert_eq!(running.stop(), "");
 }
