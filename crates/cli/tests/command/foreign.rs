@@ -16,7 +16,7 @@ use super::running::{Running, inside, request};
 
 /// The path of a program, if it is on this machine.
 pub(crate) fn tool(name: &str) -> Option<PathBuf> {
-    tool_in(&std::env::var_os("PATH").unwrap_or_default(), name)
+    tool_in(std::env::var_os("PATH").unwrap_or_default(), name)
 }
 
 /// As [`tool`], in the folders of `path`.
