@@ -178,6 +178,53 @@ fn a_shutdown_does_not_wait_for_grandchildren() {
 }
 
 #[test]
+fn a_shutdown_does_not_wait_for_the_grandchildren_of_one_that_has_ended_before_it() {
+    let _alone = alone();
+    let reactor = Reactor::new().unwrap();
+    let said = Said::default();
+    let stop = reactor.handle();
+    let protocol = said.protocol(
+        move |event, _| {
+            if event.starts_with("exited") {
+                stop.stop();
+            }
+        },
+        || (),
+    );
+    let spawn = Spawn::shell("sleep 1000 & echo $!");
+    reactor.spawn_process(&spawn, protocol).unwrap();
+    let ended = reactor.run();
+    let grandchild = rustix::process::Pid::from_raw(said.text().trim().parse().unwrap());
+    rustix::process::kill_process(grandchild.unwrap(), rustix::process::Signal::KILL).unwrap();
+    ended.unwrap();
+    assert_eq!(said.status(), "exited with code 0");
+}
+
+#[test]
+fn a_shutdown_does_not_wait_for_grandchildren_to_read() {
+    let _alone = alone();
+    let reactor = Reactor::new().unwrap();
+    let said = Said::default();
+    let stop = reactor.handle();
+    let protocol = said.protocol(
+        move |event, transport| match event {
+            // More than the pipe holds.
+            "made" => drop(transport.write(&[0; 512 * 1024])),
+            "data 1" => stop.stop(),
+            _ => {}
+        },
+        || (),
+    );
+    let spawn = Spawn::shell("exec 3<&0; sleep 1000 <&3 >&- 2>&- & echo $!; wait");
+    reactor.spawn_process(&spawn, protocol).unwrap();
+    let ended = reactor.run();
+    let grandchild = rustix::process::Pid::from_raw(said.text().trim().parse().unwrap());
+    rustix::process::kill_process(grandchild.unwrap(), rustix::process::Signal::KILL).unwrap();
+    ended.unwrap();
+    assert_eq!(said.status(), "was killed by SIGTERM");
+}
+
+#[test]
 fn what_is_detached_survives_the_reactor_and_is_reaped_when_it_ends() {
     let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
