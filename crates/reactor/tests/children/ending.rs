@@ -60,6 +60,20 @@ fn signals_are_sent_by_name_and_by_number() {
 }
 
 #[test]
+fn a_signal_without_a_name_is_sent_by_its_number() {
+    let _alone = alone();
+    let said = run(
+        &Spawn::shell("echo on; exec sleep 1000"),
+        |event, transport| {
+            if event == "data 1" {
+                transport.signal("34".parse().unwrap()).unwrap();
+            }
+        },
+    );
+    assert_eq!(said.status(), "was killed by signal 34");
+}
+
+#[test]
 fn a_signal_that_does_not_exist_is_an_error() {
     let _alone = alone();
     run(&Spawn::new("cat"), |event, transport| {
