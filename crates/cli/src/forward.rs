@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use ropewalk_core::Factory;
+use ropewalk_core::endpoint::ClientEndpoint;
 use ropewalk_wire::Forward;
 
 use crate::args::ForwardArgs;
@@ -14,7 +15,10 @@ pub(crate) fn run(args: &ForwardArgs) -> Result<(), Stop> {
     let serving = Serving {
         listen: &args.listen,
         workers: args.workers,
-        location: as_endpoint,
+        location: match args.to {
+            ClientEndpoint::Stdio => None,
+            _ => Some(as_endpoint),
+        },
     };
     serving.run(|| {
         let mut forward = Forward::new(args.to.clone());

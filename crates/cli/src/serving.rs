@@ -18,8 +18,8 @@ use crate::exit::Stop;
 pub(crate) struct Serving<'a> {
     pub(crate) listen: &'a [ServerEndpoint],
     pub(crate) workers: NonZeroUsize,
-    /// How the user is told of an address.
-    pub(crate) location: fn(&ServerEndpoint, &Address) -> String,
+    /// How the user is told of an address; not at all where standard output is for something else.
+    pub(crate) location: Option<fn(&ServerEndpoint, &Address) -> String>,
 }
 
 impl Serving<'_> {
@@ -53,16 +53,17 @@ impl Serving<'_> {
         let ports = self
             .listen
             .iter()
-            .map(|endpoint| match endpoint {
-                ServerEndpoint::Stdio => {
+            .map(|endpoint| match is_stdio(endpoint) {
+                true => {
                     let stop = worker.reactor().handle();
                     worker.listen(endpoint, Rc::new(Single::new(Rc::clone(&factory), stop)))
                 }
-                _ => worker.listen(endpoint, Rc::clone(&factory)),
+                false => worker.listen(endpoint, Rc::clone(&factory)),
             })
             .collect::<Result<Vec<_>, _>>()?;
-        if worker.index() + 1 == self.workers.get() {
-            let location = self.location;
+        if worker.index() + 1 == self.workers.get()
+            && let Some(location) = self.location
+        {
             let endpoints = self.listen.to_vec();
             worker.reactor().call_when_running(move || {
                 if let Err(error) = announce(&endpoints, &ports, location) {
@@ -71,6 +72,15 @@ impl Serving<'_> {
             });
         }
         Ok(())
+    }
+}
+
+/// Whether it is one connection over the standard streams, whatever stands on that.
+fn is_stdio(endpoint: &ServerEndpoint) -> bool {
+    match endpoint {
+        ServerEndpoint::Stdio => true,
+        ServerEndpoint::Other(kind) => kind.base().is_ok_and(|base| is_stdio(&base)),
+        _ => false,
     }
 }
 

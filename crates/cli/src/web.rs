@@ -21,7 +21,7 @@ pub(crate) fn run(args: &WebArgs) -> Result<(), Stop> {
     let serving = Serving {
         listen: &args.listen,
         workers: args.workers,
-        location,
+        location: Some(location),
     };
     serving.run(|| {
         let files = FileService::new(&args.path)?

@@ -14,7 +14,7 @@ pub(crate) fn run(args: &WireArgs) -> Result<(), Stop> {
     let serving = Serving {
         listen: &args.listen,
         workers: args.workers,
-        location: as_endpoint,
+        location: Some(as_endpoint),
     };
     serving.run(|| Ok(factory(args.protocol)))
 }

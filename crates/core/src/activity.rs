@@ -53,10 +53,12 @@ pub enum Doing {
     Connect,
     /// A callback of a [`DatagramProtocol`](crate::DatagramProtocol).
     Datagram,
+    /// A callback of a [`ProcessProtocol`](crate::ProcessProtocol), when its process has ended.
+    Process,
 }
 
 /// In the order of their numbers.
-const ALL: [Doing; 19] = [
+const ALL: [Doing; 20] = [
     Doing::Waiting,
     Doing::ConnectionMade,
     Doing::DataReceived,
@@ -76,6 +78,7 @@ const ALL: [Doing; 19] = [
     Doing::Task,
     Doing::Connect,
     Doing::Datagram,
+    Doing::Process,
 ];
 
 impl Doing {
@@ -102,6 +105,7 @@ impl Doing {
             Self::Task => "a task",
             Self::Connect => "the end of a connect",
             Self::Datagram => "a callback of a datagram protocol",
+            Self::Process => "a callback of a process",
         }
     }
 

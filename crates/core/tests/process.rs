@@ -490,3 +490,17 @@ fn the_value_of_a_program_needs_no_pipes() {
     reactor.run();
     assert_eq!(value.take().unwrap().unwrap(), ExitStatus::Exited(1));
 }
+
+#[test]
+fn the_value_of_a_program_on_a_terminal_does_not_depend_on_what_it_writes() {
+    let reactor = MemoryReactor::new();
+    let spawn = cat().terminal(WindowSize::default());
+    let value = outcome(process_value(&*reactor, &spawn));
+    reactor.run();
+    let child = reactor.take_children().remove(0);
+    child.send(1, b"much to say");
+    reactor.run();
+    child.exit(DONE);
+    reactor.run();
+    assert_eq!(value.take().unwrap().unwrap(), DONE);
+}

@@ -989,6 +989,7 @@ impl Completions for Sink<'_> {
     }
 
     fn ready(&mut self, watch: WatchId) {
+        self.0.context.activity().begin(Doing::Process);
         self.0.processes.ready(self.0, watch);
     }
 

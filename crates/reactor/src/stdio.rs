@@ -37,22 +37,33 @@ pub(crate) fn take() -> io::Result<Stdio> {
     let read = inherited::take(&Descriptor::Inherited(0))?;
     let write = inherited::take(&Descriptor::Inherited(1))?;
     if is_socket(&read)? && is_same(&read, &write)? {
-        let restore = Restore::unblock(&read)?;
+        let restore = Restore::unblock(&read, fcntl_getfl(&read)?)?;
         return Ok(Stdio {
             streams: Streams::Socket(read),
             restore: Box::new(restore),
         });
     }
-    let (read, restore_read) = unblocked(read, OFlags::RDONLY)?;
-    let (write, restore_write) = unblocked(write, OFlags::WRONLY)?;
+    pair(read, write)
+}
+
+/// Both, which may be one and the same.
+fn pair(read: OwnedFd, write: OwnedFd) -> io::Result<Stdio> {
+    // Of both before either is changed.
+    let flags = (fcntl_getfl(&read)?, fcntl_getfl(&write)?);
+    let (read, restore_read) = unblocked(read, OFlags::RDONLY, flags.0)?;
+    let (write, restore_write) = unblocked(write, OFlags::WRONLY, flags.1)?;
     Ok(Stdio {
         streams: Streams::Pair { read, write },
         restore: Box::new((restore_read, restore_write)),
     })
 }
 
-/// The same thing, which does not block.
-fn unblocked(stream: OwnedFd, way: OFlags) -> io::Result<(OwnedFd, Option<Restore>)> {
+/// The same thing, which does not block. `before` are the flags that it has in the end.
+fn unblocked(
+    stream: OwnedFd,
+    way: OFlags,
+    before: OFlags,
+) -> io::Result<(OwnedFd, Option<Restore>)> {
     let kind = FileType::from_raw_mode(fstat(&stream)?.st_mode);
     let is_terminal = rustix::termios::isatty(&stream);
     match kind {
@@ -67,7 +78,7 @@ fn unblocked(stream: OwnedFd, way: OFlags) -> io::Result<(OwnedFd, Option<Restor
         Ok(opened) => Ok((opened, None)),
         // A socket cannot be opened, and someone else's terminal may not be.
         Err(_) => {
-            let restore = Restore::unblock(&stream)?;
+            let restore = Restore::unblock(&stream, before)?;
             // A pipe is not set back: whoever keeps it for that keeps it from being closed.
             Ok((stream, (kind != FileType::Fifo).then_some(restore)))
         }
@@ -81,8 +92,7 @@ struct Restore {
 }
 
 impl Restore {
-    fn unblock(stream: &OwnedFd) -> io::Result<Self> {
-        let flags = fcntl_getfl(stream)?;
+    fn unblock(stream: &OwnedFd, flags: OFlags) -> io::Result<Self> {
         fcntl_setfl(stream, flags | OFlags::NONBLOCK)?;
         Ok(Self {
             stream: stream.try_clone()?,
@@ -105,4 +115,22 @@ fn is_socket(stream: &OwnedFd) -> io::Result<bool> {
 fn is_same(one: &OwnedFd, other: &OwnedFd) -> io::Result<bool> {
     let (one, other) = (fstat(one)?, fstat(other)?);
     Ok((one.st_dev, one.st_ino) == (other.st_dev, other.st_ino))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn the_flags_of_two_that_are_one_are_set_back() {
+        // A socket cannot be opened anew, as someone else's terminal cannot.
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let ours = OwnedFd::from(ours);
+        let before = fcntl_getfl(&ours).unwrap();
+        let taken = pair(ours.try_clone().unwrap(), ours.try_clone().unwrap()).unwrap();
+        assert!(fcntl_getfl(&ours).unwrap().contains(OFlags::NONBLOCK));
+        drop(taken);
+        assert_eq!(fcntl_getfl(&ours).unwrap(), before);
+    }
 }

@@ -206,3 +206,43 @@ fn several_workers_cannot_share_one_input() {
     let complaint = String::from_utf8(output.stderr).unwrap();
     assert!(complaint.contains("one worker alone"), "{complaint}");
 }
+
+#[test]
+fn it_ends_with_its_one_connection_whatever_stands_on_it() {
+    for listen in ["throttle:write=1m:stdio", "limit:connections=1:stdio"] {
+        let mut command = command(["forward", "--listen", listen, "--to", "exec:cat"]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let output = talk(command, b"once\n");
+        assert_eq!(output.stdout, b"once\n", "{listen}");
+        assert!(output.status.success(), "{listen}");
+    }
+}
+
+#[test]
+fn nothing_but_what_is_forwarded_comes_to_the_standard_output() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("in.sock");
+    let listen = format!("unix:{}", path.display());
+    let mut command = command(["forward", "--listen", &listen, "--to", "stdio"]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut peer = loop {
+        match UnixStream::connect(&path) {
+            Ok(peer) => break peer,
+            Err(_) => thread::yield_now(),
+        }
+    };
+    peer.write_all(b"this alone").unwrap();
+    drop(peer);
+    let mut output = String::new();
+    child
+        .stdout
+        .take()
+        .unwrap()
+        .read_to_string(&mut output)
+        .unwrap();
+    assert_eq!(output, "this alone");
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert!(child.wait().unwrap().success());
+}

@@ -177,6 +177,24 @@ impl ChildProcess {
         }
     }
 
+    /// Closes the pipes of one that has ended, which others may hold for as long as they like. What
+    /// is unsent is dropped: it is not for them.
+    pub fn abandon_pipes(&self) {
+        for connection in self.shared.connections() {
+            match connection.unsent() {
+                None | Some(0) => connection.lose_connection(),
+                Some(_) => connection.abort_connection(),
+            };
+        }
+    }
+
+    /// The process of a handle. `None` if all has been told of it.
+    #[must_use]
+    pub fn of(process: &Process) -> Option<Self> {
+        let shared = process.shared.upgrade()?;
+        (!shared.has_ended()).then_some(Self { shared })
+    }
+
     /// A handle for users.
     #[must_use]
     pub fn handle(&self) -> Process {

@@ -68,12 +68,12 @@ impl Error for OutputTooLong {}
 /// ```
 #[track_caller]
 pub fn process_output(reactor: &(impl ReactorProcess + ?Sized), spawn: &Spawn) -> Deferred<Output> {
-    collect(reactor, spawn, spawn.output_limit)
+    collect(reactor, spawn, Some(spawn.output_limit))
 }
 
 /// Runs a program to its end, and tells how it has ended: Twisted's `getProcessValue`. What it
 /// writes to standard output and error goes to `/dev/null`, unless `spawn` gives it something other
-/// than pipes. The rest is as with [`process_output`].
+/// than pipes; what it writes to a terminal is thrown away. The rest is as with [`process_output`].
 ///
 /// ```
 /// use ropewalk_core::testing::MemoryReactor;
@@ -102,14 +102,15 @@ pub fn process_value(
             *descriptor = ChildDescriptor::Null;
         }
     }
-    collect(reactor, &spawn, 0).add_callback(|output: Output| output.status)
+    collect(reactor, &spawn, None).add_callback(|output: Output| output.status)
 }
 
+/// With no limit, nothing is kept.
 #[track_caller]
 fn collect(
     reactor: &(impl ReactorProcess + ?Sized),
     spawn: &Spawn,
-    limit: usize,
+    limit: Option<usize>,
 ) -> Deferred<Output> {
     let process = Rc::new(Cell::new(Process::default()));
     let cancelled = Rc::clone(&process);
@@ -140,7 +141,7 @@ fn collect(
 
 struct Collector {
     program: String,
-    limit: usize,
+    limit: Option<usize>,
     stdout: Vec<u8>,
     stderr: Vec<u8>,
     /// `None` when it has fired.
@@ -149,7 +150,7 @@ struct Collector {
 
 impl Collector {
     fn take(&mut self, transport: &mut ProcessTransport, data: &[u8], is_error: bool) {
-        let limit = self.limit;
+        let Some(limit) = self.limit else { return };
         let collected = match is_error {
             true => &mut self.stderr,
             false => &mut self.stdout,

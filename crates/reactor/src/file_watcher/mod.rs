@@ -9,6 +9,7 @@ mod error;
 mod queue;
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
 use std::future::poll_fn;
@@ -209,7 +210,7 @@ impl Inner {
 
     /// What was put into a folder before it was watched is told as created, too.
     fn look_into_new_folders(&self, changes: &[FileChange]) {
-        let known = |path: &Path| changes.iter().any(|change| change.path() == Some(path));
+        let known: BTreeSet<&Path> = changes.iter().filter_map(FileChange::path).collect();
         let mut folders: Vec<PathBuf> = changes
             .iter()
             .filter_map(|change| match change {
@@ -230,9 +231,9 @@ impl Inner {
             for entry in entries.flatten() {
                 looked += 1;
                 if looked > self.options.queue_limit {
-                    return;
+                    return self.queue.overflow();
                 }
-                if !known(&entry.path()) {
+                if !known.contains(entry.path().as_path()) {
                     self.queue.add(entry.path(), FileEvents::CREATED);
                     folders.push(entry.path());
                 }

@@ -68,7 +68,8 @@ impl Queue {
         wake(state);
     }
 
-    fn overflow(&self) {
+    /// Notes that something was not kept.
+    pub(super) fn overflow(&self) {
         let mut state = self.state();
         state.overflow = true;
         wake(state);

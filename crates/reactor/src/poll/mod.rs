@@ -326,7 +326,10 @@ impl PollDriver {
                 completions.descriptors(id, std::mem::take(&mut descriptors));
             }
             match read {
-                Some(Some(Ok(0))) => return completions.read_closed(id),
+                Some(Some(Ok(0))) => {
+                    completions.read_closed(id);
+                    return self.retry_write(id);
+                }
                 Some(Some(Ok(read))) => completions.received(id, &buffer[..read]),
                 Some(Some(Err(error))) if error.kind() == io::ErrorKind::Interrupted => {}
                 Some(Some(Err(error))) => return completions.failed(id, error),
@@ -334,6 +337,20 @@ impl PollDriver {
             }
         }
         if self.socket(id, |socket| socket.may_read()) == Some(true) {
+            self.queue(id);
+        }
+    }
+
+    /// What cannot be read any more may be broken for what is unsent, too: a terminal is.
+    fn retry_write(&self, id: ConnectionId) {
+        let retry = self.socket(id, |socket| {
+            let retry = socket.is(flag::PIPES) && socket.is(flag::BLOCKED);
+            if retry {
+                socket.set(flag::WRITE_READY);
+            }
+            retry
+        });
+        if retry == Some(true) {
             self.queue(id);
         }
     }

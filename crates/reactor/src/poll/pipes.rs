@@ -3,6 +3,7 @@
 //! One is read and another one written; both may be duplicates of one terminal. A pipe whose other
 //! end is closed, and a terminal whose programs are gone, read as ended.
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 
@@ -15,6 +16,8 @@ use super::socket::flag;
 pub(super) struct Pipes {
     read: Option<OwnedFd>,
     write: Option<OwnedFd>,
+    /// It is a terminal that nobody has open at its other side.
+    hung_up: Cell<bool>,
 }
 
 impl Pipes {
@@ -24,7 +27,13 @@ impl Pipes {
         if read.is_none() {
             flags |= flag::READ_END;
         }
-        (Self { read, write }, flags)
+        let hung_up = Cell::new(false);
+        let pipes = Self {
+            read,
+            write,
+            hung_up,
+        };
+        (pipes, flags)
     }
 
     /// Asks for what happens to both. Whether the kernel will say when it can be read: of a file
@@ -51,12 +60,20 @@ impl Pipes {
         };
         match rustix::io::read(read, buffer) {
             // What a terminal says when nobody has its other side open any more.
-            Err(Errno::IO) if rustix::termios::isatty(read) => Ok(0),
+            Err(Errno::IO) if rustix::termios::isatty(read) => {
+                self.hung_up.set(true);
+                Ok(0)
+            }
             other => Ok(other?),
         }
     }
 
     pub(super) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        if self.hung_up.get() {
+            // A terminal that is full would say "not yet" for ever, and at once that it may be
+            // written to again.
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
         let write = self.write.as_ref().ok_or(io::ErrorKind::NotConnected)?;
         Ok(rustix::io::write(write, bytes)?)
     }

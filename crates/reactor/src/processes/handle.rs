@@ -257,9 +257,26 @@ fn number(signal: Signal) -> Option<process::Signal> {
         Signal::Ttin => Os::TTIN,
         Signal::Ttou => Os::TTOU,
         Signal::Winch => Os::WINCH,
-        Signal::Number(number) => return Os::from_named_raw(number),
+        Signal::Number(number) => return Os::from_named_raw(number).or_else(|| real_time(number)),
         _ => return None,
     })
+}
+
+/// One of those that have numbers alone.
+#[cfg(target_os = "linux")]
+fn real_time(number: i32) -> Option<process::Signal> {
+    if !(libc::SIGRTMIN()..=libc::SIGRTMAX()).contains(&number) {
+        return None;
+    }
+    #[expect(unsafe_code, reason = "rustix does not ask libc for the range")]
+    // SAFETY: it is a valid number, and none that libc has reserved for itself.
+    let signal = unsafe { process::Signal::from_raw_unchecked(number) };
+    Some(signal)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn real_time(_: i32) -> Option<process::Signal> {
+    None
 }
 
 /// The name of a signal by its number.

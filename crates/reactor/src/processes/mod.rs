@@ -30,6 +30,8 @@ use start::{Pipe, Started};
 #[derive(Default)]
 pub(crate) struct Processes {
     running: RefCell<Slab<Running>>,
+    /// Those that have ended while others may hold their pipes.
+    lingering: RefCell<Vec<Process>>,
     started: Cell<u64>,
     /// The shutdown has come to them.
     ending: Cell<bool>,
@@ -143,11 +145,18 @@ impl Processes {
         };
         tracing::debug!(pid = running.handle.pid(), "a process {status}");
         running.child.exited(status);
-        if self.ending.get() {
-            // What it has started may hold its pipes for as long as it likes.
-            running.child.lose_connection();
+        match self.ending.get() {
+            true => running.child.abandon_pipes(),
+            false => self.linger(&running.child),
         }
         self.tell_waiting();
+    }
+
+    /// Remembers one whose pipes a shutdown is not to wait for.
+    fn linger(&self, child: &ChildProcess) {
+        let mut lingering = self.lingering.borrow_mut();
+        lingering.retain(|process| ChildProcess::of(process).is_some());
+        lingering.push(child.handle());
     }
 
     fn tell_waiting(&self) {
@@ -164,10 +173,15 @@ impl Processes {
         running.iter().all(|(_, running)| running.detached)
     }
 
-    /// The shutdown: those that are not detached are ended, the others lose their pipes. Waits for
-    /// the former.
+    /// The shutdown: those that are not detached are ended, the others lose their pipes, and so do
+    /// those that have ended before. Waits for the first.
     pub(crate) async fn end(&self, event_loop: &EventLoop) {
         self.ending.set(true);
+        for process in self.lingering.take() {
+            if let Some(child) = ChildProcess::of(&process) {
+                child.abandon_pipes();
+            }
+        }
         let all: Vec<_> = {
             let running = self.running.borrow();
             let all = running.iter();
@@ -198,6 +212,7 @@ impl Processes {
     /// they end.
     pub(crate) fn abandon(&self, event_loop: &EventLoop) {
         self.ending.set(false);
+        self.lingering.take();
         if let Some(resolver) = self.waiting.take() {
             // Whoever waits is being dropped. Not to fire it would be reported as a mistake.
             resolver.callback(());

@@ -4,7 +4,8 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::{Child, Command, Stdio};
 
 use ropewalk_core::{ChildDescriptor, Grouping, Spawn, SpawnError};
 use rustix::fs::{Mode, OFlags};
@@ -90,7 +91,7 @@ fn start_checked(spawn: &Spawn) -> io::Result<Started> {
         spawn.uid.map(|uid| command.uid(uid));
     }
     setup::install(&mut command, setup);
-    let child = command.spawn()?;
+    let child = spawned(&mut command)?;
     let pid = Pid::from_child(&child);
     let leads_group = session || spawn.grouping == Grouping::Group;
     // Its side of the terminal is closed here, so that its end is seen.
@@ -98,6 +99,17 @@ fn start_checked(spawn: &Spawn) -> io::Result<Started> {
     Ok(Started {
         handle: ChildHandle::new(pid, leads_group, terminal),
         pipes: wiring.pipes,
+    })
+}
+
+/// Starts it. Where SIGCHLD is ignored, a new process that could not execute its program is gone
+/// before the standard library can wait for it, which that takes for a mistake of its own.
+fn spawned(command: &mut Command) -> io::Result<Child> {
+    catch_unwind(AssertUnwindSafe(|| command.spawn())).unwrap_or_else(|_| {
+        Err(io::Error::other(
+            "it could not be executed, and why is not known where SIGCHLD is ignored; let that \
+             signal have its default",
+        ))
     })
 }
 
@@ -192,10 +204,11 @@ type Placed = (OwnedFd, i32);
 fn out_of_the_way(descriptors: Vec<(u32, OwnedFd)>) -> io::Result<(Vec<Placed>, Vec<OwnedFd>)> {
     let mut moved = Vec::new();
     let mut placeholders = Vec::new();
+    let highest = descriptors.iter().map(|(number, _)| *number).max();
+    let first = i32::try_from(highest.unwrap_or(2) + 1).map_err(io::Error::other)?;
     for (number, descriptor) in descriptors {
         let number = i32::try_from(number).map_err(io::Error::other)?;
-        let above = i32::try_from(HIGHEST + 1).map_err(io::Error::other)?;
-        let above = rustix::io::fcntl_dupfd_cloexec(&descriptor, above)?;
+        let above = rustix::io::fcntl_dupfd_cloexec(&descriptor, first)?;
         let held = rustix::io::fcntl_dupfd_cloexec(&descriptor, number)?;
         moved.push((above, number));
         placeholders.push(held);

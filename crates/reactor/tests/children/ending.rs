@@ -60,6 +60,20 @@ fn signals_are_sent_by_name_and_by_number() {
 }
 
 #[test]
+fn a_signal_without_a_name_is_sent_by_its_number() {
+    let _alone = alone();
+    let said = run(
+        &Spawn::shell("echo on; exec sleep 1000"),
+        |event, transport| {
+            if event == "data 1" {
+                transport.signal("34".parse().unwrap()).unwrap();
+            }
+        },
+    );
+    assert_eq!(said.status(), "was killed by signal 34");
+}
+
+#[test]
 fn a_signal_that_does_not_exist_is_an_error() {
     let _alone = alone();
     run(&Spawn::new("cat"), |event, transport| {
@@ -175,6 +189,53 @@ fn a_shutdown_does_not_wait_for_grandchildren() {
     assert_eq!(said.status(), "was killed by SIGTERM");
     let grandchild = rustix::process::Pid::from_raw(said.text().trim().parse().unwrap());
     rustix::process::kill_process(grandchild.unwrap(), rustix::process::Signal::KILL).unwrap();
+}
+
+#[test]
+fn a_shutdown_does_not_wait_for_the_grandchildren_of_one_that_has_ended_before_it() {
+    let _alone = alone();
+    let reactor = Reactor::new().unwrap();
+    let said = Said::default();
+    let stop = reactor.handle();
+    let protocol = said.protocol(
+        move |event, _| {
+            if event.starts_with("exited") {
+                stop.stop();
+            }
+        },
+        || (),
+    );
+    let spawn = Spawn::shell("sleep 1000 & echo $!");
+    reactor.spawn_process(&spawn, protocol).unwrap();
+    let ended = reactor.run();
+    let grandchild = rustix::process::Pid::from_raw(said.text().trim().parse().unwrap());
+    rustix::process::kill_process(grandchild.unwrap(), rustix::process::Signal::KILL).unwrap();
+    ended.unwrap();
+    assert_eq!(said.status(), "exited with code 0");
+}
+
+#[test]
+fn a_shutdown_does_not_wait_for_grandchildren_to_read() {
+    let _alone = alone();
+    let reactor = Reactor::new().unwrap();
+    let said = Said::default();
+    let stop = reactor.handle();
+    let protocol = said.protocol(
+        move |event, transport| match event {
+            // More than the pipe holds.
+            "made" => drop(transport.write(&[0; 512 * 1024])),
+            "data 1" => stop.stop(),
+            _ => {}
+        },
+        || (),
+    );
+    let spawn = Spawn::shell("exec 3<&0; sleep 1000 <&3 >&- 2>&- & echo $!; wait");
+    reactor.spawn_process(&spawn, protocol).unwrap();
+    let ended = reactor.run();
+    let grandchild = rustix::process::Pid::from_raw(said.text().trim().parse().unwrap());
+    rustix::process::kill_process(grandchild.unwrap(), rustix::process::Signal::KILL).unwrap();
+    ended.unwrap();
+    assert_eq!(said.status(), "was killed by SIGTERM");
 }
 
 #[test]

@@ -274,3 +274,60 @@ fn signals_are_as_a_program_expects_them() {
     assert_eq!(masks[0], 0, "blocked: {status}");
     assert_eq!(masks[1] & 1 << 12, 0, "SIGPIPE ignored: {status}");
 }
+
+#[test]
+fn more_descriptors_need_no_higher_limit_than_their_numbers() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let _alone = alone();
+    let limit = getrlimit(Resource::Nofile);
+    let low = Rlimit {
+        current: Some(200),
+        ..limit
+    };
+    setrlimit(Resource::Nofile, low).unwrap();
+    let spawn = Spawn::shell("echo seven >&7").descriptor(7, ChildDescriptor::PipeOut);
+    let said = std::panic::catch_unwind(|| run(&spawn, nothing_to_say).text());
+    setrlimit(Resource::Nofile, limit).unwrap();
+    assert_eq!(said.unwrap(), "seven\n");
+}
+
+/// Set in the environment of this program when it is started with SIGCHLD ignored.
+const IGNORING: &str = "ROPEWALK_TEST_IGNORES_SIGCHLD";
+
+#[test]
+fn what_is_refused_is_told_where_the_ends_of_children_are_ignored() {
+    if std::env::var_os(IGNORING).is_some() {
+        println!("\nrefused: {}", refused(&Spawn::new("no-such-strand")));
+        println!(
+            "\nended: {}",
+            run(&Spawn::new("true"), nothing_to_say).status()
+        );
+        return;
+    }
+    let _alone = alone();
+    let output = std::process::Command::new("env")
+        .arg("--ignore-signal=CHLD")
+        .arg(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "--nocapture",
+            "starting::what_is_refused_is_told_where_the_ends_of_children_are_ignored",
+        ])
+        .env(IGNORING, "1")
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        output.status.success(),
+        "{said}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(
+        said.contains("\nrefused: cannot run no-such-strand: "),
+        "{said}"
+    );
+    assert!(
+        said.contains("\nended: has ended, and nobody knows how"),
+        "{said}"
+    );
+}

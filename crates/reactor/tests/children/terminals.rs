@@ -125,3 +125,32 @@ fn much_comes_through_a_terminal_whole() {
     let expected: String = (1..=100_000).map(|number| format!("{number}\n")).collect();
     assert_eq!(said.text(), expected);
 }
+
+#[test]
+fn what_was_written_last_comes_even_when_not_all_was_read() {
+    let _alone = alone();
+    let mut asked = false;
+    let said = run(
+        &on_terminal("stty -echo; echo on; read line; echo result"),
+        move |event, transport| match event {
+            "data 1" if !asked => {
+                asked = true;
+                transport.write(b"go\n");
+                transport.write(&b"more\n".repeat(20_000));
+            }
+            // What the terminal takes was sent.
+            "paused 1" => until_zombie(transport.pid()),
+            _ => {}
+        },
+    );
+    assert!(said.text().ends_with("result\r\n"), "{:?}", said.text());
+    assert_eq!(said.status(), "exited with code 0");
+}
+
+/// Waits until a process has ended, and leaves it to be reaped.
+fn until_zombie(pid: u32) {
+    let stat = format!("/proc/{pid}/stat");
+    while !std::fs::read_to_string(&stat).unwrap().contains(") Z ") {
+        std::thread::yield_now();
+    }
+}

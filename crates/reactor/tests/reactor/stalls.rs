@@ -9,7 +9,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Mutex, Once};
 use std::time::Duration;
 
-use ropewalk_core::{Connection, Deferred, Failure};
+use ropewalk_core::{Connection, Deferred, ExitStatus, Failure, ProcessProtocol, Spawn};
 use ropewalk_reactor::{Handle, Reactor};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
@@ -298,5 +298,33 @@ fn the_watchdog_waits_while_all_loops_wait_and_wakes_with_them() {
             remote.call_from_thread(move |_| drop(reports.lock().unwrap().recv().unwrap()));
         });
         assert_eq!(reactor.stalls(), 1);
+    });
+}
+
+#[test]
+fn a_callback_of_a_process_that_stalls_is_reported() {
+    struct Stalls(Option<Receiver<String>>, Rc<RefCell<String>>, Handle);
+    impl ProcessProtocol for Stalls {
+        fn process_ended(&mut self, _: ExitStatus) {
+            // It returns when it was reported, and not before.
+            *self.1.borrow_mut() = self.0.take().unwrap().recv().unwrap();
+            self.2.stop();
+        }
+    }
+    with_reports(|reports| {
+        let reactor = Reactor::new().unwrap();
+        reactor.set_stall_threshold(Some(Duration::from_millis(10)));
+        let report = Rc::default();
+        let stalls = Stalls(Some(reports), Rc::clone(&report), reactor.handle());
+        // With no pipes, nothing else happens at its end.
+        let mut spawn = Spawn::new("true");
+        spawn.descriptors.clear();
+        reactor.spawn_process(&spawn, stalls).unwrap();
+        reactor.run().unwrap();
+        let report = report.borrow();
+        assert!(
+            report.contains("callback=\"a callback of a process\""),
+            "{report}"
+        );
     });
 }

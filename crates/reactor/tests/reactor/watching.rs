@@ -212,3 +212,26 @@ fn a_callback_may_watch_more_and_drop_the_watcher() {
     reactor.run().unwrap();
     assert!(kept.borrow().is_none());
 }
+
+#[test]
+fn a_new_folder_with_more_in_it_than_is_kept_is_an_overflow() {
+    let (_folder, path) = folder();
+    let (_elsewhere, full) = folder();
+    for number in 0..50 {
+        fs::write(full.join(number.to_string()), "text").unwrap();
+    }
+    let (watched, new) = (path.clone(), path.join("new"));
+    let options = WatchOptions {
+        queue_limit: 10,
+        recursive: true,
+        ..quick()
+    };
+    let sought = new.clone();
+    let seen = watching(
+        &watched,
+        options,
+        || fs::rename(&full, &new).unwrap(),
+        move |seen| events_of(seen, &sought).contains(FileEvents::MOVED_TO),
+    );
+    assert!(seen.contains(&FileChange::Overflow), "{seen:?}");
+}
