@@ -971,6 +971,10 @@ impl Channel {
         let Some(stack) = layers_mut(&mut self.around) else {
             return;
         };
+        if !stack.is_ready() && !self.transport.shared.is(CLOSING) {
+            // A handshake has to be written, too, for anything to be received.
+            return;
+        }
         match stack.finish(self.transport.now()) {
             Ok(true) => self.shared().set(FINISHED),
             Ok(false) => {}
@@ -987,7 +991,7 @@ impl Channel {
             self.shared().end(ConnectionDone.into(), false);
             return None;
         }
-        if self.shared().is(WRITE_CLOSED) {
+        if self.shared().is(WRITE_CLOSED) || self.has_layers() && !self.shared().is(FINISHED) {
             return None;
         }
         self.shared().set(WRITE_CLOSED);
