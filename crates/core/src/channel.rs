@@ -1018,12 +1018,16 @@ impl Channel {
     }
 
     fn must_linger(&self) -> bool {
-        let lingers = |around: &Box<Around>| around.linger.is_some();
         !self.shared().is(READ_CLOSED)
             && match self.shared().is(WRITE_CLOSED) {
-                true => self.around.as_ref().is_some_and(lingers),
+                true => self.is_lingering(),
                 false => self.ask_layers("Layer::lingers", Stack::lingers) == Some(true),
             }
+    }
+
+    fn is_lingering(&self) -> bool {
+        let around = self.around.as_ref();
+        around.is_some_and(|around| around.linger.is_some())
     }
 
     /// Closes the writing side, once, and then waits for the peer.
