@@ -18,6 +18,8 @@ macro_rules! listening {
         "  tcp:PORT[:interface=ADDRESS][:backlog=N]…    port 0 is any free one; IPv6 in brackets
   tcp6:PORT…                                   the same without IPv4
   unix:PATH[:mode=OCTAL]                       `\\:` is a colon that belongs to the path
+  tls:PORT:certificate=FILE[:key=FILE]…        TCP with TLS; the options of tcp too
+  tls:PORT:directory=DIR…                      a certificate for each name, from `*.pem`
   fd:NUMBER                                    a listening socket that was inherited
   systemd:index=N or systemd:name=NAME         a socket of this service's .socket units
   stdio                                        standard input and output, as one connection
@@ -32,7 +34,9 @@ macro_rules! connecting {
     () => {
         "  tcp:HOST:PORT[:timeout=30s][:bind=ADDRESS]…  IPv6 in brackets
   unix:PATH[:timeout=30s]
+  tls:HOST:PORT[:roots=FILE][:name=NAME]…      TCP with TLS, to a server that is verified
   fd:NUMBER                                    a connected socket that was inherited
+  stdio                                        standard input and output
   exec:PROGRAM[:ARGUMENT]…[:stderr=log]        a program, started for each connection
   socks5:HOST:PORT:[user=…:password=…:]TARGET  through a SOCKS5 proxy to another endpoint
   connect:HOST:PORT:[user=…:password=…:]TARGET through an HTTP proxy"
@@ -408,6 +412,32 @@ mod tests {
         for bad in ["a/b", "/", ""] {
             let error = error(&[&format!("--index={bad}")]);
             assert!(error.contains("the name of a file"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_help_tells_of_every_kind_of_endpoint() {
+        // The list that is in the error for one that there is not.
+        let kinds = |error: EndpointError| -> Vec<String> {
+            let words = error.message().split('`').skip(3).step_by(2);
+            words.map(str::to_owned).collect()
+        };
+        let listening_kinds = kinds("no-such-kind:1".parse::<ServerEndpoint>().unwrap_err());
+        let connecting_kinds = kinds("no-such-kind:1".parse::<ClientEndpoint>().unwrap_err());
+        assert!(listening_kinds.len() > 5 && connecting_kinds.len() > 5);
+        for (help, kinds) in [
+            (listening!(), listening_kinds),
+            (connecting!(), connecting_kinds),
+        ] {
+            let tells = |kind: &String| {
+                let mut lines = help.lines();
+                lines.any(|line| {
+                    let rest = line.trim_start().strip_prefix(kind.as_str());
+                    rest.is_some_and(|rest| rest.starts_with([':', ' ']))
+                })
+            };
+            let missing: Vec<_> = kinds.iter().filter(|kind| !tells(kind)).collect();
+            assert!(missing.is_empty(), "{missing:?}");
         }
     }
 

@@ -18,7 +18,7 @@ use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tracing::Span;
 use tracing::level_filters::LevelFilter;
@@ -41,6 +41,9 @@ use crate::{
 
 /// So many calls and resumptions are served before other connections get their turn.
 const CALLS_IN_A_ROW: u32 = 64;
+
+/// How long the peer's end of a connection that is closed is awaited, where that is needed.
+const LINGER: Duration = Duration::from_secs(5);
 
 const DRAINED: &str = "a callback of Connection::drained";
 const READY: &str = "a callback of Connection::layers_ready";
@@ -86,6 +89,8 @@ struct Around {
     policies: Policies,
     /// By when the layers must be ready, in nanoseconds of the context. `None` when they are.
     handshake: Option<u64>,
+    /// All is sent, and until when the peer's end is awaited: see [`Layer::lingers`].
+    linger: Option<u64>,
     /// The policies let nothing go at present.
     throttled: bool,
 }
@@ -376,7 +381,7 @@ impl Channel {
         // Layers may have to read before they can send, in a handshake for instance.
         let wanted = match layers(&self.around) {
             None => !shared.is(READ_PAUSED | CLOSING),
-            Some(_) if shared.is(CLOSING) => self.layers_hold(),
+            Some(_) if shared.is(CLOSING) => self.layers_hold() || around.linger.is_some(),
             Some(stack) => !shared.is(READ_PAUSED) || !stack.is_ready(),
         };
         wanted
@@ -392,18 +397,26 @@ impl Channel {
         let layers = self.ask_layers("Layer::deadline", Stack::deadline);
         let layers = layers.flatten();
         let layers = layers.map(|instant| self.shared().context.nanos(instant));
-        let (handshake, policies) = match &self.around {
-            None => (None, None),
+        let (handshake, linger, policies) = match &self.around {
+            None => (None, None, None),
             Some(around) => (
                 around.handshake,
+                around.linger,
                 self.or_end(around.policies.deadline()).flatten(),
             ),
         };
         let policies = policies.map(|instant| self.shared().context.nanos(instant));
-        [own, layers, self.stall_deadline(), handshake, policies]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            own,
+            layers,
+            self.stall_deadline(),
+            handshake,
+            linger,
+            policies,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// The socket is closed: tells the protocol why, and returns that. Nothing follows.
@@ -915,6 +928,9 @@ impl Channel {
             }
             .into());
         }
+        if around.linger.is_some_and(|deadline| deadline <= now) {
+            return Err(ConnectionDone.into());
+        }
         around.policies.deadline_passed(self.transport.now())
     }
 
@@ -971,6 +987,10 @@ impl Channel {
         let Some(stack) = layers_mut(&mut self.around) else {
             return;
         };
+        if !stack.is_ready() && !self.transport.shared.is(CLOSING) {
+            // A handshake has to be written, too, for anything to be received.
+            return;
+        }
         match stack.finish(self.transport.now()) {
             Ok(true) => self.shared().set(FINISHED),
             Ok(false) => {}
@@ -981,16 +1001,46 @@ impl Channel {
 
     /// All is sent and the writing side is to be closed: what remains to be done.
     fn close_step(&mut self) -> Option<Step> {
+        if self.shared().is(CLOSING) && self.must_linger() {
+            return self.linger();
+        }
         if self.shared().is(CLOSING)
             || self.shared().is(WRITE_CLOSED) && self.shared().is(READ_CLOSED)
         {
             self.shared().end(ConnectionDone.into(), false);
             return None;
         }
-        if self.shared().is(WRITE_CLOSED) {
+        if self.shared().is(WRITE_CLOSED) || self.has_layers() && !self.shared().is(FINISHED) {
             return None;
         }
         self.shared().set(WRITE_CLOSED);
+        Some(Step::ShutdownWrite)
+    }
+
+    fn must_linger(&self) -> bool {
+        !self.shared().is(READ_CLOSED)
+            && match self.shared().is(WRITE_CLOSED) {
+                true => self.is_lingering(),
+                false => self.ask_layers("Layer::lingers", Stack::lingers) == Some(true),
+            }
+    }
+
+    fn is_lingering(&self) -> bool {
+        let around = self.around.as_ref();
+        around.is_some_and(|around| around.linger.is_some())
+    }
+
+    /// Closes the writing side, once, and then waits for the peer.
+    fn linger(&mut self) -> Option<Step> {
+        let shared = &self.transport.shared;
+        if shared.is(WRITE_CLOSED) {
+            return None;
+        }
+        // Whatever the peer does now, all that was to be said is said.
+        shared.settle_on(ConnectionDone.into());
+        shared.set(WRITE_CLOSED);
+        let around = self.around.get_or_insert_default();
+        around.linger = Some(shared.context.now_nanos() + LINGER.as_nanos() as u64);
         Some(Step::ShutdownWrite)
     }
 

@@ -121,6 +121,14 @@ pub trait Layer: 'static {
     fn wants_read(&self) -> bool {
         true
     }
+
+    /// Whether the peer may yet send what nobody has asked it for: the tickets of TLS 1.3, say. The
+    /// kernel resets a connection that is closed before such bytes have come, and what was sent
+    /// last is lost. So a connection that is to be closed is then shut down, and what comes is
+    /// dropped, until the peer closes it too; for 5 s at most.
+    fn lingers(&self) -> bool {
+        false
+    }
 }
 
 /// A layer's surroundings, for the length of a call.
@@ -407,6 +415,10 @@ impl Stack {
 
     pub(crate) fn wants_read(&self) -> bool {
         self.slots.iter().all(|slot| slot.layer.wants_read())
+    }
+
+    pub(crate) fn lingers(&self) -> bool {
+        self.slots.iter().any(|slot| slot.layer.lingers())
     }
 
     /// What goes to the wire.

@@ -1111,14 +1111,19 @@ impl Shared {
         }
     }
 
+    /// It is going to end for `reason`, unless it has another already.
+    pub(crate) fn settle_on(&self, reason: Failure) {
+        self.with_rare(|rare| {
+            rare.end.get_or_insert(reason);
+        });
+    }
+
     /// Ends the connection. The first reason stands.
     pub(crate) fn end(&self, reason: Failure, reset: bool) {
         if self.is(ENDED) {
             return;
         }
-        self.with_rare(|rare| {
-            rare.end.get_or_insert(reason);
-        });
+        self.settle_on(reason);
         self.set(if reset { ENDED | RESET } else { ENDED });
     }
 

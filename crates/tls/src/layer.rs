@@ -1,6 +1,7 @@
 //! TLS as a layer of a connection.
 
 use ropewalk_core::{Failure, Layer, LayerIo, OutputQueue};
+use rustls::ProtocolVersion::TLSv1_3;
 use rustls::client::UnbufferedClientConnection;
 use rustls::server::UnbufferedServerConnection;
 
@@ -26,7 +27,8 @@ pub struct ServerLayer {
 }
 
 /// The client's end of TLS: see [`ClientTls::layer`](crate::ClientTls::layer). It is ready when the
-/// server is verified; else as [`ServerLayer`].
+/// server is verified; else as [`ServerLayer`]. With TLS 1.3 a connection that is closed
+/// [lingers](Layer::lingers) until the server has closed it too, for up to 5 s.
 pub struct ClientLayer {
     end: End<UnbufferedClientConnection>,
 }
@@ -105,6 +107,12 @@ impl Layer for ClientLayer {
 
     fn finish(&mut self, io: &mut LayerIo<'_>) -> Result<(), Failure> {
         self.end.finish(io)
+    }
+
+    fn lingers(&self) -> bool {
+        // Tickets come with the server's first bytes, or later, and no client asks for them.
+        let is_1_3 = || self.end.session.state().protocol_version() == Some(TLSv1_3);
+        self.end.open && !self.end.session.is_peer_closed() && is_1_3()
     }
 }
 

@@ -209,11 +209,14 @@ impl Machine {
             .reactor
             .connect(&self.endpoint, factory)
             .add_both(move |result| machine.connected(attempt, result));
+        let mut cancel = canceller(&connecting);
         if self.attempt.get() == attempt
-            && let Phase::Connecting(cancel) = &mut *self.phase.borrow_mut()
+            && let Phase::Connecting(kept) = &mut *self.phase.borrow_mut()
         {
-            *cancel = canceller(&connecting);
+            *kept = cancel.take();
         }
+        // What an endpoint does meanwhile may have stopped it.
+        cancel_with(cancel);
     }
 
     fn connected(self: &Rc<Self>, attempt: u64, result: Result<Connection, Failure>) {
@@ -249,11 +252,14 @@ impl Machine {
         let machine = Rc::clone(self);
         let preparing: Deferred<()> =
             prepare(connection).add_both(move |result| machine.prepared(attempt, result));
+        let mut cancel = canceller(&preparing);
         if self.attempt.get() == attempt
-            && let Phase::Preparing(_, cancel) = &mut *self.phase.borrow_mut()
+            && let Phase::Preparing(_, kept) = &mut *self.phase.borrow_mut()
         {
-            *cancel = canceller(&preparing);
+            *kept = cancel.take();
         }
+        // It may have stopped the service that it prepares for.
+        cancel_with(cancel);
     }
 
     fn prepared(self: &Rc<Self>, attempt: u64, result: Result<(), Failure>) {

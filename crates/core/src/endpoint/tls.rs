@@ -1,6 +1,7 @@
 //! TLS over TCP: what a reactor needs to know, as data. The doing is in `ropewalk_tls`.
 
 use std::fmt;
+use std::net::Ipv6Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -92,9 +93,13 @@ const PENDING: Value<usize> = Value {
 };
 
 const NAME: Value<String> = Value {
-    expected: "a host name or an IP address",
+    expected: "a host name or an IP address (an IPv6 one in brackets)",
     parse: |text| {
         let odd = |c: char| c.is_control() || c.is_whitespace();
+        if let Some(address) = text.strip_prefix('[') {
+            let address: Ipv6Addr = address.strip_suffix(']')?.parse().ok()?;
+            return Some(address.to_string());
+        }
         (!text.contains(odd)).then(|| text.to_owned())
     },
 };
@@ -486,7 +491,7 @@ mod tests {
     fn every_option_of_a_client_is_a_key_with_the_name_of_its_setter() {
         let text = "tls:[2001:db8::1]:443:roots=a:certificate=b:key=c:name=example.com:alpn=h2:\
                     minimum=1.3:timeout=5s:no_delay=no";
-        let address: std::net::Ipv6Addr = "2001:db8::1".parse().unwrap();
+        let address: Ipv6Addr = "2001:db8::1".parse().unwrap();
         let tcp = TcpConnect::new(std::net::IpAddr::from(address), 443)
             .timeout(Duration::from_secs(5))
             .no_delay(false);
@@ -539,6 +544,14 @@ mod tests {
         assert!(server_error("tls:1:certificate=a:alpn=h2,,x").starts_with("26: "));
         assert!(server_error("tls:1:certificate=a:pending=0").starts_with("29: "));
         assert!(client_error("tls:a:1:name=two words").starts_with("14: "));
+    }
+
+    #[test]
+    fn the_name_to_expect_may_be_an_ipv6_address_in_brackets() {
+        let built = TlsConnect::new("a", 1).name("2001:db8::1");
+        let endpoint = ClientEndpoint::from(built);
+        assert_eq!("tls:a:1:name=[2001:db8::1]".parse(), Ok(endpoint.clone()));
+        assert_eq!(endpoint.to_string().parse(), Ok(endpoint));
     }
 
     proptest! {

@@ -120,10 +120,7 @@ impl HttpConnectLayer {
                 .map(|at| from + at + end.len())
         };
         // A line may end with a lone line feed (RFC 9112 section 2.2).
-        [ends(b"\r\n\r\n"), ends(b"\n\n")]
-            .into_iter()
-            .flatten()
-            .min()
+        [ends(b"\n\r\n"), ends(b"\n\n")].into_iter().flatten().min()
     }
 
     /// What follows the proxy's answer, once that is whole and says yes.

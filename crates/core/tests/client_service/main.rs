@@ -468,6 +468,26 @@ fn stop_while_preparing_cancels_that_and_closes() {
 }
 
 #[test]
+fn a_preparation_that_stops_the_service_is_cancelled_too() {
+    let rig = Rig::new();
+    let _port = rig.listen();
+    let decide = Decide::default();
+    let prepare = decide.prepare();
+    let own: Rc<RefCell<Option<ClientService>>> = Rc::default();
+    let stops = Rc::clone(&own);
+    let service = rig.build(rig.builder().prepare(move |connection: &Connection| {
+        drop(stops.borrow().as_ref().unwrap().stop());
+        prepare(connection)
+    }));
+    own.replace(Some(service.clone()));
+    service.start();
+    rig.reactor.run();
+    assert_eq!(service.state(), Stopped);
+    assert_eq!(decide.cancelled.get(), 1);
+    own.take();
+}
+
+#[test]
 fn stop_while_a_failed_preparation_closes_stops_for_good() {
     let rig = Rig::new();
     let _port = rig.listen();

@@ -32,6 +32,7 @@ fn a_tunnel_opens_at_every_split_and_what_follows_is_the_target_s() {
         &b"HTTP/1.1 200 Connection established\r\nVia: x\r\n\r\nhello"[..],
         b"HTTP/1.0 299 \r\n\r\nhello",
         b"HTTP/1.1 200\n\nhello",
+        b"HTTP/1.1 200 OK\n\r\nhello",
         b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\nhello",
     ] {
         for split in 1..=answer.len() {

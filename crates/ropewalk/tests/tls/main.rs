@@ -437,3 +437,53 @@ fn our_client_speaks_with_twisted() {
     );
     assert!(server.0.wait().unwrap().success());
 }
+
+/// Writes all that it has as soon as it can, and closes.
+struct Hasty(Vec<u8>);
+
+impl Protocol for Hasty {
+    fn connection_made(&mut self, transport: &mut Transport) {
+        transport.write(&self.0);
+        transport.lose_connection();
+    }
+
+    fn data_received(&mut self, _: &mut Transport, _: &[u8]) {}
+}
+
+/// Counts what comes, and stops the reactor when it is over.
+struct Counter(Seen, usize, ropewalk::Handle);
+
+impl Protocol for Counter {
+    fn data_received(&mut self, _: &mut Transport, data: &[u8]) {
+        self.1 += data.len();
+    }
+
+    fn connection_lost(&mut self, reason: Failure) {
+        self.0.add(format!("{} bytes, {reason}", self.1));
+        self.2.stop();
+    }
+}
+
+#[test]
+fn what_is_written_before_a_close_arrives_though_the_server_has_sent_tickets() {
+    let folder = folder();
+    for len in [
+        10, 1000, 30_000, 60_000, 100_000, 150_000, 300_000, 1_000_000,
+    ] {
+        let seen = Seen::default();
+        let reactor = Reactor::new().unwrap();
+        let server = path(&folder, "server.pem");
+        let listen = format!("tls:0:interface=127.0.0.1:certificate={server}");
+        let (shared, handle) = (seen.clone(), reactor.handle());
+        let factory = Rc::new(move |_: &Address| Counter(shared.clone(), 0, handle.clone()));
+        let port = reactor.listen(&listen.parse().unwrap(), factory).unwrap();
+        let port = port.address().port().unwrap();
+        let roots = path(&folder, "roots.pem");
+        let endpoint = format!("tls:127.0.0.1:{port}:roots={roots}:name=localhost");
+        let factory = Rc::new(move |_: &Address| Hasty(vec![7; len]));
+        drop(reactor.connect(&endpoint.parse().unwrap(), factory));
+        reactor.run().unwrap();
+        let expected = format!("{len} bytes, the connection was closed cleanly");
+        assert_eq!(seen.text(), expected);
+    }
+}

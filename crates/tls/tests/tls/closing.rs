@@ -1,5 +1,7 @@
 //! How connections end: said, or cut off.
 
+use std::time::Duration;
+
 use ropewalk_tls::{ClientTls, ServerTls, TlsBroken, Truncated};
 
 use crate::authority::Authority;
@@ -40,6 +42,41 @@ fn a_closed_direction_leaves_the_other_one_open() {
     wire.connection(At::Server).lose_connection();
     wire.run();
     assert_eq!(client.told().lost.as_deref(), Some("done"));
+}
+
+#[test]
+fn a_client_that_closes_reads_on_until_the_server_closes_too_but_not_for_ever() {
+    for answers in [true, false] {
+        let (client, server) = (Log::default(), Log::default());
+        let tls = both();
+        let mut wire = Wire::tls(
+            &tls,
+            Talker::silent(&client),
+            Talker::silent(&server).patient(),
+        );
+        wire.connect();
+        wire.connection(At::Client).write(b"the end");
+        wire.connection(At::Client).lose_connection();
+        wire.run();
+        // The server may have sent tickets meanwhile: unread, they would be answered by a reset.
+        assert!(wire.wants_read(At::Client));
+        assert!(server.told().read_closed);
+        wire.connection(At::Server).write(b"what nobody wants");
+        wire.run();
+        if answers {
+            wire.connection(At::Server).lose_connection();
+            wire.run();
+        } else {
+            wire.advance(Duration::from_millis(4999));
+            assert!(wire.is_open(At::Client));
+            wire.advance(Duration::from_secs(5));
+        }
+        assert_eq!(client.told().lost.as_deref(), Some("done"));
+        assert_eq!(
+            (client.text(), server.text()),
+            (String::new(), "the end".into())
+        );
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use ropewalk_core::framing::{LineProtocol, LineReceiver, LineTransport};
 use ropewalk_core::{Failure, Protocol, Transport};
 use ropewalk_tls::{ClientTls, PlaintextBeforeTls, ServerTls, StartTls, TlsInfo};
 
-use crate::rig::{At, NAME, Wire, both, describe};
+use crate::rig::{At, Log, NAME, Talker, Wire, both, describe};
 
 type Lines = Rc<RefCell<Vec<String>>>;
 
@@ -129,4 +129,30 @@ fn plain_text_in_the_next_packet_is_no_tls() {
     let lines = lines.borrow();
     assert!(lines[1].contains("what came is not TLS"), "{lines:?}");
     assert!(lines[2].starts_with("failed: "), "{lines:?}");
+}
+
+#[test]
+fn who_closes_its_writing_side_before_the_handshake_is_done_still_receives() {
+    let (server_tls, client_tls) = both();
+    let (client, server) = (Log::default(), Log::default());
+    let client_end = Talker::new(&client, move |transport| {
+        let done = transport.start_tls(client_tls.layer(NAME).unwrap());
+        transport.lose_write_connection();
+        drop(done);
+    });
+    let server_end = Talker::new(&server, |transport| transport.write(b"all that there is"));
+    let mut wire = Wire::new(
+        (Box::new(client_end), Vec::new()),
+        (
+            Box::new(server_end.patient()),
+            vec![Box::new(server_tls.layer())],
+        ),
+    );
+    wire.connect();
+    assert_eq!(client.text(), "all that there is", "{:?}", wire.reasons);
+    assert!(server.told().read_closed);
+    wire.connection(At::Server).lose_connection();
+    wire.run();
+    assert_eq!(client.told().lost.as_deref(), Some("done"));
+    assert_eq!(server.told().lost.as_deref(), Some("done"));
 }
