@@ -296,7 +296,7 @@ impl PollDriver {
                     return None;
                 }
                 let read = match socket.is(flag::DESCRIPTORS) {
-                    false => socket.stream.read(buffer),
+                    false => socket.read(buffer),
                     true => socket
                         .stream
                         .read_with_descriptors(buffer, &mut descriptors),
