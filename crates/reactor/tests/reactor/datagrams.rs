@@ -273,16 +273,23 @@ fn what_is_paused_is_kept_by_the_kernel_and_comes_later() {
         peer.send_to(number.to_string().as_bytes(), to).unwrap();
     }
     let (seen, resumed) = (Rc::clone(&log), port);
+    let before = Rc::new(Cell::new(0));
+    let kept = Rc::clone(&before);
     when(
         &reactor.handle(),
-        move || seen.borrow().len() == 3,
+        {
+            let seen = Rc::clone(&seen);
+            move || seen.borrow().len() >= 3
+        },
         move || {
+            kept.set(seen.borrow().len());
             assert!(resumed.resume_producing());
         },
     );
     let seen = Rc::clone(&log);
     stop_when(&reactor.handle(), move || seen.borrow().len() == 101);
     reactor.run().unwrap();
+    assert_eq!(before.get(), 3);
     assert_eq!(log.borrow()[100], "99");
 }
 
@@ -666,9 +673,10 @@ fn however_much_the_network_has_to_say_nothing_is_lost_that_goes_elsewhere() {
     let port = reactor
         .listen_datagram(&loopback(), On::logging(&log))
         .unwrap();
-    let gone = peer();
-    let nowhere = gone.local_addr().unwrap();
-    drop(gone);
+    // The port is taken, by one that receives from another alone.
+    let deaf = peer();
+    let nowhere = deaf.local_addr().unwrap();
+    deaf.connect("127.0.0.1:1").unwrap();
     // The loop has not looked at what the network says of all these.
     let same = duplicate_of(socket_addr(&port));
     // (Every other call has the error of the one before; the last one's is still to come.)
