@@ -187,8 +187,7 @@ impl Channel {
     pub fn descriptors_received(&mut self, descriptors: impl IntoIterator<Item = OwnedFd>) {
         self.hold();
         if self.has_layers() {
-            let refused = Failure::msg("a descriptor came to a connection with layers");
-            return self.shared().end(refused, true);
+            return self.refuse_descriptors();
         }
         for descriptor in descriptors {
             self.give_descriptor(descriptor);
@@ -534,6 +533,11 @@ impl Channel {
         }
     }
 
+    fn refuse_descriptors(&mut self) {
+        let refused = Failure::msg("a descriptor came to a connection with layers");
+        self.shared().end(refused, true);
+    }
+
     /// Gives a descriptor to the protocol, now or when it may have it.
     fn give_descriptor(&mut self, descriptor: OwnedFd) {
         if self.shared().is(CLOSING | READ_CLOSED | ENDED) {
@@ -618,6 +622,9 @@ impl Channel {
         self.note_below();
         // What the protocol has not seen yet was received from now on.
         let held = self.shared().take_held();
+        if !held.descriptors.is_empty() {
+            return self.refuse_descriptors();
+        }
         let closed = held.read_closed || self.shared().is(READ_CLOSED);
         if let Some(stack) = layers_mut(&mut self.around) {
             if let Err(failure) = stack.tell_pushed(&held.data) {
@@ -701,6 +708,13 @@ impl Channel {
         });
         if let Some(panicked) = gone {
             self.shared().end(panicked.into(), true);
+        }
+        if !held.descriptors.is_empty() {
+            if !layers.is_empty() {
+                return self.refuse_descriptors();
+            }
+            let descriptors = held.descriptors;
+            self.shared().hold(|held| held.descriptors = descriptors);
         }
         self.start_over(layers, policies, written, &data, closed || held.read_closed);
         if draining {

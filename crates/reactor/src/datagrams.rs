@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use ropewalk_core::endpoint::{DatagramClientEndpoint, DatagramEndpoint, Host};
 use ropewalk_core::{
-    ConnectError, DatagramChannel, DatagramLimits, DatagramPort, DatagramProtocol, DatagramStep,
-    Deferred, Failure, ListenError, TimedOut,
+    ConnectError, DatagramChannel, DatagramPort, DatagramProtocol, DatagramStep, Deferred, Failure,
+    ListenError, TimedOut,
 };
 use slab::Slab;
 
 use crate::driver::{DatagramId, DatagramTarget, OpenedDatagrams};
-use crate::event_loop::EventLoop;
+use crate::event_loop::{EventLoop, guard};
 
 /// When a port is tried again whose datagrams nobody has room for, and nobody tells when.
 const TRY_AGAIN: Duration = Duration::from_millis(10);
@@ -160,11 +160,12 @@ impl Datagrams {
     ) -> DatagramPort {
         let OpenedDatagrams { socket, host, peer } = opened;
         let touched = Rc::clone(&self.touched);
+        let limits = guard("the limits of a datagram protocol", || protocol.limits());
         let mut channel = DatagramChannel::new(
             Rc::clone(&event_loop.context),
             protocol,
             socket,
-            DatagramLimits::default(),
+            limits.unwrap_or_default(),
             host,
             peer,
             Box::new(move || touched.borrow_mut().push(id)),

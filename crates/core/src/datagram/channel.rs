@@ -162,6 +162,7 @@ impl DatagramChannel {
                 return DatagramStep::Close;
             }
             if served >= CALLS_IN_A_ROW {
+                self.tell_reading();
                 return DatagramStep::Again;
             }
             served += 1;
@@ -173,12 +174,7 @@ impl DatagramChannel {
             }
         }
         self.shared().touched.set(false);
-        let reading = !self.shared().paused.get();
-        if mem::replace(&mut self.reading, reading) != reading
-            && let Some(socket) = &*self.shared().socket.borrow()
-        {
-            socket.set_reading(reading);
-        }
+        self.tell_reading();
         match self.shared().blocked.get() {
             Some(DatagramSendStatus::TryAgain) => DatagramStep::TryLater,
             _ => DatagramStep::Wait,
@@ -199,6 +195,15 @@ impl DatagramChannel {
         let Self { protocol, .. } = self;
         guard("dropping calls", || drop(calls));
         guard("dropping a datagram protocol", || drop(protocol));
+    }
+
+    fn tell_reading(&mut self) {
+        let reading = !self.shared().paused.get();
+        if mem::replace(&mut self.reading, reading) != reading
+            && let Some(socket) = &*self.shared().socket.borrow()
+        {
+            socket.set_reading(reading);
+        }
     }
 
     fn shared(&self) -> &Shared {

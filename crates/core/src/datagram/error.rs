@@ -57,12 +57,12 @@ impl fmt::Display for DatagramError {
                 f,
                 "cannot send a datagram of {size} bytes to {}: {source}{}",
                 Whom(to),
-                advice(source)
+                advice(to.as_ref(), source)
             ),
             Self::QueueFull { to, queued } => write!(
                 f,
                 "a datagram to {} was dropped: {queued} wait to be sent; send slower, or raise \
-                 DatagramLimits",
+                 DatagramProtocol::limits",
                 Whom(to)
             ),
             Self::Truncated { from, max_size } => write!(
@@ -89,9 +89,14 @@ impl fmt::Display for Whom<'_> {
     }
 }
 
+/// What a packet filter refuses: on every Unix. A broadcast that is not allowed is `EACCES`.
+const EPERM: i32 = 1;
+
 /// What to do about an error that many see once.
-fn advice(source: &io::Error) -> &'static str {
+fn advice(to: Option<&Address>, source: &io::Error) -> &'static str {
+    let is_unix = matches!(to, Some(Address::Unix(_)));
     match source.kind() {
+        io::ErrorKind::PermissionDenied if is_unix || source.raw_os_error() == Some(EPERM) => "",
         io::ErrorKind::PermissionDenied => "; to broadcast, say `broadcast=yes` in the endpoint",
         io::ErrorKind::NotConnected => "; name where it is to go, by write_to",
         _ => "",

@@ -1,6 +1,7 @@
-//! The bounds that hold for every datagram port with no configuration.
+//! The bounds of a datagram port, which hold with no configuration.
 
-/// How much a port holds back while the operating system takes nothing.
+/// How much a port holds back while the operating system takes nothing. A protocol may say
+/// otherwise, by [`DatagramProtocol::limits`](crate::DatagramProtocol::limits).
 ///
 /// ```
 /// use ropewalk_core::DatagramLimits;

@@ -3,6 +3,7 @@
 use std::any::Any;
 
 use super::error::DatagramError;
+use super::limits::DatagramLimits;
 use super::transport::DatagramTransport;
 use crate::Address;
 
@@ -53,6 +54,11 @@ pub trait DatagramProtocol: Any {
     /// otherwise, this is logged at the level `debug`.
     fn datagram_failed(&mut self, transport: &mut DatagramTransport, error: &DatagramError) {
         tracing::debug!(port = %transport.host(), %error, "a datagram failed");
+    }
+
+    /// How much the port holds back. Asked once, before all else.
+    fn limits(&self) -> DatagramLimits {
+        DatagramLimits::default()
     }
 
     /// What this is called in logs: the name of its type.

@@ -73,6 +73,13 @@ impl DatagramQueue {
         }
     }
 
+    /// Sends those to `peer` that go to the peer of a connected port.
+    pub(super) fn send_unnamed_to(&mut self, peer: &Address) {
+        for datagram in &mut self.datagrams {
+            datagram.to.get_or_insert_with(|| peer.clone());
+        }
+    }
+
     /// Takes one off the front, and returns where it was to go and its size.
     pub(super) fn drop_front(&mut self) -> Option<(Option<Address>, usize)> {
         let to = self.datagrams.front_mut()?.to.take();

@@ -59,7 +59,12 @@ impl DatagramTransport {
     pub fn connect(&mut self, peer: &Address) -> io::Result<()> {
         self.shared.flush();
         self.shared.socket()?.connect(peer)?;
-        *self.shared.peer.borrow_mut() = Some(peer.clone());
+        let before = self.shared.peer.replace(Some(peer.clone()));
+        if let Some(before) = before {
+            // What still waits was written for that one.
+            self.shared
+                .with_queue(|queue| queue.send_unnamed_to(&before));
+        }
         Ok(())
     }
 

@@ -10,9 +10,9 @@ use std::sync::Arc;
 
 use crate::endpoint::{DatagramClientEndpoint, DatagramEndpoint};
 use crate::{
-    Address, ConnectError, DatagramChannel, DatagramError, DatagramLimits, DatagramOption,
-    DatagramPort, DatagramProtocol, DatagramQueue, DatagramSendStatus, DatagramSocket,
-    DatagramStep, Deferred, Incoming, ListenError, LoopContext,
+    Address, ConnectError, DatagramChannel, DatagramError, DatagramOption, DatagramPort,
+    DatagramProtocol, DatagramQueue, DatagramSendStatus, DatagramSocket, DatagramStep, Deferred,
+    Incoming, ListenError, LoopContext,
 };
 
 /// Where the ports are that name no address of their own.
@@ -148,11 +148,12 @@ impl Datagrams {
                 touched.borrow_mut().push(id);
             }
         };
+        let limits = protocol.limits();
         let channel = DatagramChannel::new(
             Rc::clone(context),
             protocol,
             Rc::new(socket),
-            DatagramLimits::default(),
+            limits,
             place.host.clone(),
             place.peer.clone(),
             Box::new(touch),

@@ -9,6 +9,8 @@ use std::rc::Rc;
 use ropewalk_core::testing::MemoryReactor;
 use ropewalk_core::{Address, Protocol, Transport};
 
+use crate::layer_kit::Invert;
+
 struct Sends;
 
 impl Protocol for Sends {
@@ -82,4 +84,74 @@ fn who_wants_none_gets_the_bytes_alone() {
     for split in 1..=30 {
         assert_eq!(exchange(split, false), "beforeafterbeforeafter");
     }
+}
+
+/// Sends two descriptors with one byte.
+struct SendsPair;
+
+impl Protocol for SendsPair {
+    fn connection_made(&mut self, transport: &mut Transport) {
+        for number in [b'1', b'2'] {
+            let file = tempfile::tempfile().unwrap();
+            file.write_at(&[number], 0).unwrap();
+            transport.send_descriptor(file).unwrap();
+        }
+        transport.write(b"!");
+    }
+
+    fn data_received(&mut self, _: &mut Transport, _: &[u8]) {}
+}
+
+/// Does something at the first descriptor.
+struct AtFirst<F>(F);
+
+impl<F: FnMut(&mut Transport) + 'static> Protocol for AtFirst<F> {
+    fn connection_made(&mut self, transport: &mut Transport) {
+        transport.receive_descriptors(true);
+    }
+
+    fn descriptor_received(&mut self, transport: &mut Transport, _: OwnedFd) {
+        (self.0)(transport);
+    }
+
+    fn data_received(&mut self, _: &mut Transport, _: &[u8]) {}
+}
+
+#[test]
+fn what_came_with_others_goes_along_when_the_connection_is_handed_on() {
+    let came = Rc::new(RefCell::new(String::new()));
+    let kept = Rc::clone(&came);
+    let takes = Rc::new(move |_: &Address| Takes {
+        came: Rc::clone(&kept),
+        wants: true,
+    });
+    let reactor = MemoryReactor::new();
+    let hands_on = move |_: &Address| {
+        let takes = Rc::clone(&takes);
+        AtFirst(move |transport: &mut Transport| {
+            let (peer, host) = (transport.peer(), transport.host().clone());
+            transport.hand_to(takes.clone(), peer, host, b"unread ");
+        })
+    };
+    reactor
+        .listen(&"unix:/run/app".parse().unwrap(), Rc::new(hands_on))
+        .unwrap();
+    let sends = Rc::new(|_: &Address| SendsPair);
+    drop(reactor.connect(&"unix:/run/app".parse().unwrap(), sends));
+    reactor.run();
+    assert_eq!(*came.borrow(), "2unread !");
+}
+
+#[test]
+fn a_descriptor_that_came_before_a_layer_and_was_not_told_ends_the_connection_as_one_behind_it() {
+    let reactor = MemoryReactor::new();
+    let secures =
+        |_: &Address| AtFirst(|transport: &mut Transport| transport.push_layer(Box::new(Invert)));
+    reactor
+        .listen(&"unix:/run/app".parse().unwrap(), Rc::new(secures))
+        .unwrap();
+    let sends = Rc::new(|_: &Address| SendsPair);
+    drop(reactor.connect(&"unix:/run/app".parse().unwrap(), sends));
+    reactor.run();
+    assert_eq!(reactor.connections(), 0);
 }

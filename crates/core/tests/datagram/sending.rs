@@ -69,7 +69,7 @@ fn what_the_queue_has_no_room_for_is_dropped_and_counted_and_told_once() {
         log.take(),
         [
             "failed: a datagram to 192.0.2.1:7 was dropped: 3 wait to be sent; send slower, or raise \
-          DatagramLimits"
+          DatagramProtocol::limits"
         ]
     );
     assert_eq!(port.counts().unwrap().dropped, 3);
@@ -238,4 +238,58 @@ fn refusals_are_told_apart_on_a_connected_port() {
             "failed: a datagram to the peer did not arrive: host unreachable"
         ]
     );
+}
+
+#[test]
+fn what_waits_for_one_peer_does_not_go_to_the_next_one() {
+    let on = On::default().started(|transport| transport.connect(&address(7)).unwrap());
+    let mut rig = Rig::new(on, DatagramLimits::default());
+    rig.socket.room.set(0);
+    let port = rig.channel.port();
+    port.write(b"for 7");
+    port.write_to(b"for 9", &address(9));
+    rig.channel.settle();
+    port.act(|transport| transport.connect(&address(8)).unwrap());
+    port.write(b"for 8");
+    rig.socket.room.set(usize::MAX);
+    rig.channel.writable();
+    rig.channel.settle();
+    let sent = rig.socket.sent.take();
+    let to: Vec<_> = sent.into_iter().map(|(_, to)| to).collect();
+    assert_eq!(to, [Some(address(7)), Some(address(9)), None]);
+}
+
+#[test]
+fn the_advice_about_broadcasts_is_for_those_who_may_have_sent_one() {
+    let unsent = |to, source| DatagramError::Unsent {
+        to: Some(to),
+        size: 1,
+        source,
+    };
+    let path = std::path::Path::new("/run/app.sock");
+    let unix = Address::Unix(Some(path.into()));
+    let denied = || io::Error::from(io::ErrorKind::PermissionDenied);
+    let told = unsent(unix, denied()).to_string();
+    assert!(!told.contains("broadcast"), "{told}");
+    // EPERM, on every Unix: a packet filter has it.
+    let told = unsent(address(7), io::Error::from_raw_os_error(1)).to_string();
+    assert!(!told.contains("broadcast"), "{told}");
+    let told = unsent(address(7), denied()).to_string();
+    assert!(told.contains("broadcast"), "{told}");
+}
+
+#[test]
+fn a_port_that_is_paused_reads_no_more_however_much_it_has_to_do() {
+    fn again(port: &DatagramPort) {
+        let next = port.clone();
+        port.with(move |_: &mut On, _| again(&next));
+    }
+    let on = On::default().datagram(|transport, _, _| {
+        transport.pause_producing();
+        again(&transport.port());
+    });
+    let mut rig = Rig::new(on, DatagramLimits::default());
+    rig.receive(&["one"]);
+    assert_eq!(rig.channel.settle(), DatagramStep::Again);
+    assert!(!rig.socket.reading.get());
 }

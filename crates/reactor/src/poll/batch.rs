@@ -67,6 +67,8 @@ mod many {
             socket: BorrowedFd<'_>,
             max_size: usize,
         ) -> io::Result<bool> {
+            // What is behind the last place must not be told to the kernel.
+            assert!((1..=BUFFER).contains(&max_size));
             let count = room(max_size);
             self.max_size = max_size;
             self.received = 0;
@@ -92,7 +94,8 @@ mod many {
             }
             // SAFETY: the first `count` headers point to a place of their own in the buffer, a
             // slice that describes it and a name, which all live until the call returns, and each
-            // has the length that it says. `room` is no more than fit into any of these.
+            // has the length that it says. `room` of what was asserted is no more than fit into any
+            // of these.
             let received = unsafe {
                 libc::recvmmsg(
                     socket.as_raw_fd(),
@@ -112,9 +115,7 @@ mod many {
             let all = self.headers.iter().zip(&self.names).zip(places);
             all.take(self.received).map(|((header, name), place)| {
                 let len = (header.msg_len as usize).min(place.len());
-                // SAFETY: the kernel has written an address of this length there, or none, whose
-                // length is 0. All of the storage was zero before.
-                let from = unsafe { SockAddr::new(copy(name), header.msg_hdr.msg_namelen) };
+                let from = sender(name, header.msg_hdr.msg_namelen);
                 Incoming {
                     data: &place[..len],
                     from: address(&from),
@@ -124,9 +125,16 @@ mod many {
         }
     }
 
-    fn copy(name: &SockAddrStorage) -> SockAddrStorage {
-        // SAFETY: it is plain bytes, all of them initialised.
-        unsafe { std::ptr::read(name) }
+    fn sender(name: &SockAddrStorage, len: libc::socklen_t) -> SockAddr {
+        let name = match len {
+            // The kernel has written nothing: what stands there is the name of an earlier one.
+            0 => SockAddrStorage::zeroed(),
+            // SAFETY: it is plain bytes, all of them initialised.
+            _ => unsafe { std::ptr::read(name) },
+        };
+        // SAFETY: the kernel has written an address of this length there, or none, and then it is
+        // all zero. All of the storage was zero before.
+        unsafe { SockAddr::new(name, len) }
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::rc::Rc;
@@ -17,8 +17,8 @@ use std::sync::Arc;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use ropewalk_core::endpoint::{
-    DatagramClientEndpoint, DatagramEndpoint, DatagramOptions, Interface, MulticastGroup,
-    UdpConnect, UdpListen, UnixDatagramConnect, UnixDatagramListen,
+    DatagramClientEndpoint, DatagramEndpoint, DatagramOptions, Interface, MAX_DATAGRAM,
+    MulticastGroup, UdpConnect, UdpListen, UnixDatagramConnect, UnixDatagramListen,
 };
 use ropewalk_core::{
     Address, DatagramError, DatagramOption, DatagramQueue, DatagramSendStatus, DatagramSocket,
@@ -39,8 +39,19 @@ const SENT_TOGETHER: usize = 64;
 /// So many errors of the network are taken up between two turns of a port.
 const ERRORS_IN_A_ROW: usize = 64;
 
+/// So often in a row sending may meet errors of the network, each time as many as are taken up.
+const RETRIES: u32 = 16;
+
 /// So often in a row receiving may fail before it is left until the kernel tells of more.
 const FAILURES_IN_A_ROW: u32 = 16;
+
+/// What came of receiving.
+pub(super) enum Received {
+    Batch,
+    /// It may be well the next time.
+    Error,
+    Nothing,
+}
 
 /// A datagram port of the driver.
 pub(super) struct PollPort {
@@ -51,17 +62,17 @@ pub(super) struct PollPort {
     is_udp: bool,
     is_v6: bool,
     connected: Cell<bool>,
-    pub(super) max_size: usize,
+    max_size: usize,
     registry: Rc<Registry>,
     token: Token,
     ready: Rc<RefCell<VecDeque<Ready>>>,
     queued: Cell<bool>,
     /// The loop wants what comes, and something may have come.
     reading: Cell<bool>,
-    pub(super) readable: Cell<bool>,
+    readable: Cell<bool>,
     /// The kernel takes nothing, and was asked to say when it does.
-    pub(super) blocked: Cell<bool>,
-    pub(super) writable: Cell<bool>,
+    blocked: Cell<bool>,
+    writable: Cell<bool>,
     /// The network may have something to say.
     errors_wait: Cell<bool>,
     /// What it has said, and the loop has not been told.
@@ -94,6 +105,8 @@ impl PollPort {
             }
             _ => return Err(io::ErrorKind::Unsupported.into()),
         };
+        // Whoever sets the field may set it to anything.
+        let max_size = max_size.clamp(1, MAX_DATAGRAM);
         let connected = matches!(target, DatagramTarget::Connected(..));
         let domain = socket.domain()?;
         let is_udp = domain != Domain::UNIX;
@@ -158,7 +171,7 @@ impl PollPort {
     }
 
     /// Makes it ready, unless it is already.
-    pub(super) fn queue(&self) {
+    fn queue(&self) {
         if !self.queued.replace(true) {
             let ready = Ready::Datagrams(self.id.index);
             self.ready.borrow_mut().push_back(ready);
@@ -178,20 +191,42 @@ impl PollPort {
         true
     }
 
-    pub(super) fn may_read(&self) -> bool {
+    fn may_read(&self) -> bool {
         self.readable.get() && self.reading.get()
     }
 
-    pub(super) fn socket(&self) -> std::os::fd::BorrowedFd<'_> {
-        self.socket.as_fd()
+    pub(super) fn queue_if_readable(&self) {
+        if self.may_read() {
+            self.queue();
+        }
     }
 
-    pub(super) fn receive_worked(&self) {
-        self.failures.set(0);
+    /// Receives what waits, if the loop wants it, by a call that says whether there may be more.
+    pub(super) fn receive(
+        &self,
+        call: impl FnOnce(BorrowedFd<'_>, usize) -> io::Result<bool>,
+    ) -> Received {
+        if !self.may_read() {
+            return Received::Nothing;
+        }
+        match call(self.socket.as_fd(), self.max_size) {
+            Ok(full) => {
+                self.failures.set(0);
+                // A batch that is not full has emptied the socket.
+                self.readable.set(full);
+                return Received::Batch;
+            }
+            Err(error) => match error.kind() {
+                io::ErrorKind::WouldBlock => self.readable.set(false),
+                io::ErrorKind::Interrupted => {}
+                _ => self.receive_failed(error),
+            },
+        }
+        Received::Error
     }
 
     /// Receiving has failed.
-    pub(super) fn receive_failed(&self, source: io::Error) {
+    fn receive_failed(&self, source: io::Error) {
         let was_told = self.take_errors();
         if was_told && is_of_the_network(&source) {
             return;
@@ -219,13 +254,17 @@ impl PollPort {
 
     /// Takes up what the network has said; whether there was anything.
     fn take_errors(&self) -> bool {
+        if !self.is_udp {
+            // It has no such queue: what is taken would be a datagram.
+            return false;
+        }
         let mut any = false;
         for _ in 0..ERRORS_IN_A_ROW {
             let Some((to, error)) = error_queue::take(self.socket.as_fd()) else {
                 return any;
             };
-            any = true;
             if let Some(source) = error {
+                any = true;
                 let to = to.map(canonical);
                 self.keep(DatagramError::Undelivered { to, source });
             }
@@ -249,6 +288,11 @@ impl PollPort {
         let fd = self.socket.as_raw_fd();
         self.registry
             .reregister(&mut SourceFd(&fd), self.token, interest)
+    }
+
+    /// Whether the datagram at the front goes to another place than the port is connected to.
+    fn names_one(&self, queue: &DatagramQueue) -> bool {
+        !self.connected.get() || queue.front().is_some_and(|(_, to)| to.is_some())
     }
 
     /// Sends one or several from the front; returns how many.
@@ -334,12 +378,18 @@ impl PollPort {
 
 impl DatagramSocket for PollPort {
     fn send(&self, queue: &mut DatagramQueue) -> io::Result<DatagramSendStatus> {
-        let mut retried = false;
+        let mut retries = 0;
+        let mut unexplained = None;
         while !queue.is_empty() {
             let error = match self.send_some(queue) {
                 Ok(sent) => {
+                    if let Some(source) = unexplained.take()
+                        && self.connected.get()
+                    {
+                        self.keep(DatagramError::Undelivered { to: None, source });
+                    }
                     queue.pop(sent);
-                    retried = false;
+                    retries = 0;
                     continue;
                 }
                 Err(error) => error,
@@ -347,7 +397,7 @@ impl DatagramSocket for PollPort {
             match Errno::from_io_error(&error) {
                 Some(Errno::INTR) => {}
                 // Nobody tells when the queue of a Unix socket has room that is not connected to.
-                Some(Errno::AGAIN) if !self.is_udp && !self.connected.get() => {
+                Some(Errno::AGAIN) if !self.is_udp && self.names_one(queue) => {
                     return Ok(DatagramSendStatus::TryAgain);
                 }
                 Some(Errno::AGAIN) => {
@@ -357,12 +407,17 @@ impl DatagramSocket for PollPort {
                 }
                 // The queue of the network interface is full, or the kernel has no memory.
                 Some(Errno::NOBUFS | Errno::NOMEM) => return Ok(DatagramSendStatus::TryAgain),
-                // It may be said of an earlier datagram, and this one was not sent.
-                Some(_) if self.is_udp && !retried && is_of_the_network(&error) => {
-                    retried = true;
-                    if !self.take_errors() && self.connected.get() {
-                        let source = error;
-                        self.keep(DatagramError::Undelivered { to: None, source });
+                // It may be said of an earlier datagram, and this one was not sent. There may be
+                // more to be said; what nothing is known of is this one's when it comes again.
+                Some(_)
+                    if self.is_udp
+                        && is_of_the_network(&error)
+                        && unexplained.is_none()
+                        && retries < RETRIES =>
+                {
+                    retries += 1;
+                    if !self.take_errors() {
+                        unexplained = Some(error);
                     }
                 }
                 _ => return Err(error),
@@ -444,9 +499,7 @@ impl DatagramSocket for PollPort {
 
     fn set_reading(&self, on: bool) {
         self.reading.set(on);
-        if self.may_read() {
-            self.queue();
-        }
+        self.queue_if_readable();
     }
 }
 

@@ -34,7 +34,7 @@ use crate::driver::{
     Target, Wake, WatchId,
 };
 use batch::Batch;
-use datagrams::PollPort;
+use datagrams::{PollPort, Received};
 pub(crate) use listener::probe;
 use listener::{Accepted, Listener};
 use pipes::Pipes;
@@ -296,7 +296,7 @@ impl PollDriver {
                     return None;
                 }
                 let read = match socket.is(flag::DESCRIPTORS) {
-                    false => socket.stream.read(buffer),
+                    false => socket.read(buffer),
                     true => socket
                         .stream
                         .read_with_descriptors(buffer, &mut descriptors),
@@ -416,46 +416,38 @@ impl PollDriver {
         self.ports.borrow().get(index as usize)?.clone()
     }
 
-    /// Whether the port was closed by what it was told.
-    fn is_closed(&self, id: DatagramId) -> bool {
-        self.port_at(id.index).is_none_or(|port| port.id != id)
+    /// Runs `action` on a datagram port, if it is open: it may be closed by what it was told, and
+    /// its socket with it.
+    fn port<R>(&self, id: DatagramId, action: impl FnOnce(&PollPort) -> R) -> Option<R> {
+        let port = self.port_at(id.index).filter(|port| port.id == id)?;
+        Some(action(&port))
     }
 
     /// Reports what has come to a datagram port, while the loop wants it and the budget lasts.
-    fn serve_datagrams(&self, port: &PollPort, completions: &mut dyn Completions) {
-        let id = port.id;
-        if port.begin_turn() {
+    fn serve_datagrams(&self, id: DatagramId, completions: &mut dyn Completions) {
+        if self.port(id, PollPort::begin_turn) == Some(true) {
             completions.datagrams_writable(id);
         }
         let mut batch = self.batch.take().unwrap_or_else(|| Box::new(Batch::new()));
         for _ in 0..BATCHES_IN_A_ROW {
-            if !port.may_read() || self.is_closed(id) {
-                break;
-            }
-            match batch.receive(port.socket(), port.max_size) {
-                Ok(full) => {
-                    port.receive_worked();
-                    // A batch that is not full has emptied the socket.
-                    port.readable.set(full);
-                    completions.datagrams(id, &mut batch.iter());
-                }
-                Err(error) => match error.kind() {
-                    io::ErrorKind::WouldBlock => port.readable.set(false),
-                    io::ErrorKind::Interrupted => {}
-                    _ => port.receive_failed(error),
-                },
+            let received = self.port(id, |port| {
+                port.receive(|socket, max_size| batch.receive(socket, max_size))
+            });
+            match received {
+                Some(Received::Batch) => completions.datagrams(id, &mut batch.iter()),
+                Some(Received::Error) => {}
+                Some(Received::Nothing) | None => break,
             }
         }
         self.batch.set(Some(batch));
-        for error in port.take_told() {
-            if self.is_closed(id) {
+        for error in self.port(id, PollPort::take_told).unwrap_or_default() {
+            // Nothing is told of a port that is closed.
+            if self.port(id, |_| ()).is_none() {
                 return;
             }
             completions.datagram_failed(id, error);
         }
-        if port.may_read() && !self.is_closed(id) {
-            port.queue();
-        }
+        self.port(id, PollPort::queue_if_readable);
     }
 
     /// Runs `action` on a listener, if it is open.
@@ -586,7 +578,7 @@ impl Driver for PollDriver {
     }
 
     fn close_datagrams(&self, id: DatagramId) {
-        if !self.is_closed(id) {
+        if self.port(id, |_| ()).is_some() {
             let port = self.ports.borrow_mut()[id.index as usize].take();
             drop(port);
         }
@@ -702,8 +694,8 @@ impl Driver for PollDriver {
                     }
                 }
                 Some(Ready::Datagrams(index)) => {
-                    if let Some(port) = self.port_at(index) {
-                        self.serve_datagrams(&port, completions);
+                    if let Some(id) = self.port_at(index).map(|port| port.id) {
+                        self.serve_datagrams(id, completions);
                     }
                 }
                 None => break,

@@ -46,7 +46,8 @@ pub(super) mod flag {
     /// There may be something to read.
     pub(crate) const READABLE: u16 = 1 << 1;
     /// A short read may have stopped before more: the peer's end, or a mark that it set in its
-    /// bytes by sending an urgent one (RFC 9293 section 3.8.5; FTP's ABOR does).
+    /// bytes by sending an urgent one (RFC 9293 section 3.8.5; FTP's ABOR does), or a descriptor
+    /// that came along and is not wanted.
     pub(crate) const MORE: u16 = 1 << 2;
     /// The end was read.
     pub(crate) const READ_END: u16 = 1 << 3;
@@ -135,6 +136,22 @@ impl Socket {
         self.is(flag::READABLE)
             && self.is(flag::READING)
             && !self.is(flag::READ_END | flag::CONNECTING)
+    }
+
+    /// Reads bytes. The kernel closes descriptors that come with them, and stops behind these.
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let stream = match &mut self.stream {
+            Stream::Tcp(stream) => return stream.read(buffer),
+            Stream::Pipes(pipes) => return pipes.read(buffer),
+            Stream::Unix(stream) => stream,
+        };
+        let slices = &mut [IoSliceMut::new(buffer)];
+        let mut none = RecvAncillaryBuffer::default();
+        let message = recvmsg(stream.as_fd(), slices, &mut none, RecvFlags::empty())?;
+        if message.flags.contains(ReturnFlags::CTRUNC) {
+            self.set(flag::MORE);
+        }
+        Ok(message.bytes)
     }
 
     pub(super) fn send(
@@ -366,14 +383,6 @@ impl Stream {
         source.map_or(Ok(()), |source| {
             source.reregister(registry, token, interest)
         })
-    }
-
-    pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.read(buffer),
-            Self::Unix(stream) => stream.read(buffer),
-            Self::Pipes(pipes) => pipes.read(buffer),
-        }
     }
 
     /// Reads, and receives descriptors that come with what is read.

@@ -15,7 +15,10 @@ use ropewalk_core::{
     Address, ConnectionId, Factory, Failure, OutputQueue, Port, Protocol, SendStatus, SocketOption,
     Transport,
 };
-use ropewalk_reactor::driver::{Completions, Driver, ListenerId, QueryId, Target, Wake};
+use ropewalk_reactor::driver::{
+    Completions, DatagramId, DatagramTarget, Driver, ListenerId, OpenedDatagrams, QueryId, Target,
+    Wake,
+};
 use ropewalk_reactor::{PollDriver, Reactor};
 
 /// What happened, in order.
@@ -336,6 +339,18 @@ impl Driver for Counting {
 
     fn connect(&self, connection: ConnectionId, target: Target<'_>) -> io::Result<()> {
         self.inner.connect(connection, target)
+    }
+
+    fn open_datagrams(
+        &self,
+        port: DatagramId,
+        target: DatagramTarget<'_>,
+    ) -> io::Result<OpenedDatagrams> {
+        self.inner.open_datagrams(port, target)
+    }
+
+    fn close_datagrams(&self, port: DatagramId) {
+        self.inner.close_datagrams(port);
     }
 
     fn send(&self, connection: ConnectionId, output: &mut OutputQueue) -> io::Result<SendStatus> {

@@ -318,6 +318,40 @@ mod descriptors {
     }
 
     #[test]
+    fn what_follows_a_descriptor_that_nobody_asked_for_is_read_too() {
+        use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let reactor = Reactor::new().unwrap();
+        let came = Came::default();
+        let (kept, stop) = (Rc::clone(&came), reactor.handle());
+        let server = On::nothing().data(move |_, data| {
+            kept.borrow_mut()
+                .push(String::from_utf8_lossy(data).into_owned());
+            if kept.borrow().concat().len() == 9 {
+                stop.stop();
+            }
+        });
+        reactor
+            .listen(&UnixListen::new(&path).into(), once(server))
+            .unwrap();
+        // All of it is there before anything is read, and a read ends behind each descriptor.
+        let mut peer = std::os::unix::net::UnixStream::connect(&path).unwrap();
+        let file = file_with(b"unasked");
+        for data in [&b"one"[..], b"two"] {
+            let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+            let mut control = SendAncillaryBuffer::new(&mut space);
+            let descriptors = [file.as_fd()];
+            assert!(control.push(SendAncillaryMessage::ScmRights(&descriptors)));
+            let slices = [std::io::IoSlice::new(data)];
+            sendmsg(&peer, &slices, &mut control, SendFlags::empty()).unwrap();
+        }
+        peer.write_all(b"end").unwrap();
+        reactor.run().unwrap();
+        assert_eq!(came.borrow().concat(), "onetwoend");
+    }
+
+    #[test]
     fn who_asks_for_none_gets_none_and_tcp_has_none() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("socket");
