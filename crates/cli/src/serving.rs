@@ -140,7 +140,7 @@ pub(crate) fn as_endpoint(endpoint: &ServerEndpoint, address: &Address) -> Strin
 pub(crate) fn speaks_tls(endpoint: &ServerEndpoint) -> bool {
     match endpoint {
         ServerEndpoint::Tls(_) => true,
-        ServerEndpoint::Other(kind) => kind.to_string().split(':').any(|field| field == "tls"),
+        ServerEndpoint::Other(kind) => kind.base().is_ok_and(|base| speaks_tls(&base)),
         _ => false,
     }
 }

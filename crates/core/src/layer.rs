@@ -19,8 +19,8 @@ const FULL: u64 = 64 * 1024;
 /// One layer of a connection.
 ///
 /// An error from any of these ends the connection with it, and so does a panic. What the layer
-/// has raised before an error still reaches the protocol, so that it does not matter how the
-/// network splits the bytes; what it has sent down before an error in `received`, `start` or
+/// has raised before an error still reaches the protocol, unless that has paused, so that it does
+/// not matter how the network splits the bytes; what it has sent down before an error in `received`, `start` or
 /// `read_closed` is sent if the driver takes it at once (a TLS alert, say).
 ///
 /// ```

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use ropewalk_core::endpoint::{ClientEndpoint, Descriptor, ExecConnect, ExecStderr};
 use ropewalk_core::{
-    Address, ChildDescriptor, ExitStatus, Factory, Process, ProcessProtocol, ProcessTransport,
-    ReactorProcess, ReactorTime, Spawn,
+    Address, ChildDescriptor, ExitStatus, Factory, Grouping, Process, ProcessProtocol,
+    ProcessTransport, ReactorProcess, ReactorTime, Spawn,
 };
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
@@ -53,6 +53,8 @@ pub(crate) fn open(
         .descriptor(0, ChildDescriptor::File(Arc::clone(&theirs)))
         .descriptor(1, ChildDescriptor::File(theirs))
         .descriptor(2, stderr)
+        // An interrupt from a terminal is for this process, which lets what is under way end.
+        .grouping(Grouping::Group)
         .shutdown_wait(GRACE)
         .grace(GRACE);
     let program = Program {

@@ -143,6 +143,18 @@ fn the_time_of_an_attempt_is_that_of_the_endpoint_within() {
 }
 
 #[test]
+fn the_options_of_a_socket_behind_a_proxy_are_those_of_the_connection_to_it() {
+    for target in ["tcp:b:2", "tls:b:2"] {
+        let text = format!("socks5:a:1:{target}:bind=127.0.0.1:keep_alive=1m");
+        let Ok(ClientEndpoint::Other(kind)) = text.parse() else {
+            panic!("{text}");
+        };
+        let expected = "tcp:a:1:bind=127.0.0.1:keep_alive=1m".parse();
+        assert_eq!(kind.base().ok(), expected.ok());
+    }
+}
+
+#[test]
 fn connections_over_the_limit_are_closed() {
     let log = Log::default();
     let reactor = listening("limit:connections=2:tcp:80", log.factory());

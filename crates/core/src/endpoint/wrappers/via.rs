@@ -60,9 +60,16 @@ impl Via {
                 return Err(description.error(within.kind().column(), message));
             }
         };
+        let target = ClientEndpoint::read(&within)?;
+        let mut proxy = TcpConnect::new(host, port);
+        if let Some(options) = socket_options(&target) {
+            // There is one socket, whatever goes through it.
+            proxy.bind = options.bind;
+            proxy.socket = options.socket.clone();
+        }
         Ok(Self {
             credentials,
-            ..Self::new(TcpConnect::new(host, port), ClientEndpoint::read(&within)?)
+            ..Self::new(proxy, target)
         })
     }
 
@@ -96,9 +103,19 @@ impl Via {
     }
 }
 
+/// How the connection of `target` would be made, where that can be said.
+fn socket_options(target: &ClientEndpoint) -> Option<&TcpConnect> {
+    match target {
+        ClientEndpoint::Tcp(tcp) => Some(tcp),
+        ClientEndpoint::Tls(tls) => Some(&tls.tcp),
+        _ => None,
+    }
+}
+
 /// An endpoint that is reached through a SOCKS5 proxy (RFC 1928), which looks its name up. The
 /// bottom of the endpoint within is a TCP one; what stands on that, TLS say, goes through the
-/// proxy. A proxy can be reached through another one.
+/// proxy. A proxy can be reached through another one. In the text, the options of the endpoint within
+/// that are its socket's (`bind`, `no_delay`, `keep_alive`, …) hold for the connection to the proxy.
 ///
 /// The password is not written: not in the text of the endpoint, by which endpoints are compared,
 /// nor in messages.
