@@ -76,7 +76,7 @@ impl Serving<'_> {
 }
 
 /// Whether it is one connection over the standard streams, whatever stands on that.
-fn is_stdio(endpoint: &ServerEndpoint) -> bool {
+pub(crate) fn is_stdio(endpoint: &ServerEndpoint) -> bool {
     match endpoint {
         ServerEndpoint::Stdio => true,
         ServerEndpoint::Other(kind) => kind.base().is_ok_and(|base| is_stdio(&base)),

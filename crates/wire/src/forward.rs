@@ -5,6 +5,7 @@
 //! end when all before it is sent, and an end that breaks breaks the other.
 
 use std::cell::{Cell, RefCell};
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -62,8 +63,18 @@ pub struct Forward {
     to: ClientEndpoint,
     idle: Option<Duration>,
     limits: ConnectionLimits,
+    on_failure: Option<OnFailure>,
     /// When a connection was last found to come back here.
     came_back: Rc<Cell<Option<Instant>>>,
+}
+
+#[derive(Clone)]
+struct OnFailure(Rc<dyn Fn(&Failure)>);
+
+impl fmt::Debug for OnFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OnFailure")
+    }
 }
 
 impl Forward {
@@ -77,6 +88,7 @@ impl Forward {
                 write_stall: STALL,
                 ..ConnectionLimits::default()
             },
+            on_failure: None,
             came_back: Rc::default(),
         }
     }
@@ -94,6 +106,14 @@ impl Forward {
     #[must_use]
     pub fn limits(mut self, limits: ConnectionLimits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// Calls `call` for each connection that could not be made, with why: for those who have to do
+    /// more about it than the log says.
+    #[must_use]
+    pub fn on_failure(mut self, call: impl Fn(&Failure) + 'static) -> Self {
+        self.on_failure = Some(OnFailure(Rc::new(call)));
         self
     }
 
@@ -179,6 +199,7 @@ impl End {
         let accepted = transport.connection();
         self.link.accepted.replace(accepted.clone());
         let peer = transport.peer();
+        let on_failure = self.link.forward.on_failure.clone();
         let connecting = transport
             .reactor()
             .connect(&self.link.forward.to, Rc::new(Made(Rc::clone(&self.link))));
@@ -187,6 +208,9 @@ impl End {
             move |failure: Failure| {
                 if failure.check::<Cancelled>().is_none() {
                     tracing::warn!(%peer, %failure, "a connection was not forwarded");
+                    if let Some(OnFailure(call)) = on_failure {
+                        call(&failure);
+                    }
                 }
                 accepted.lose_connection();
             },

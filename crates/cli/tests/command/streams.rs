@@ -175,6 +175,12 @@ fn a_program_that_is_not_there_is_named_and_the_connection_closed() {
         log.contains("cannot connect to exec:no-such-strand: cannot run no-such-strand"),
         "{log}"
     );
+    let last = log.lines().last().unwrap();
+    assert!(
+        last.starts_with("ropewalk: cannot connect to exec:"),
+        "{log}"
+    );
+    assert_eq!(output.status.code(), Some(1));
     assert_eq!(output.stdout, b"");
 }
 
