@@ -136,10 +136,10 @@ pub const WORKS: &[Work] = &[
     ),
     work(
         "udp",
-        "64 B, 16 sockets, window 16",
+        "64 B, 16 sockets, window 8",
         "datagrams",
         "c-mmsg",
-        Load::Datagrams(16, 16),
+        Load::Datagrams(16, 8),
     ),
     work(
         "tls",

@@ -26,7 +26,7 @@ pub(crate) enum Command {
     Idle(Idle),
     /// Datagrams that must come back as they are; one that takes 100 ms is given up as lost.
     Datagram(Datagram),
-    /// A TLS 1.3 handshake for each request; latency is from the connect to the server's end of stream.
+    /// A TLS 1.3 handshake for each request; latency is from the connect to the server's close_notify.
     Handshake(Handshake),
     /// GETs of one path over kept connections of TLS 1.3, two in flight on each.
     Bulk(Bulk),

@@ -106,17 +106,14 @@ impl Bulk {
         }
         loop {
             let read = match socket.read(&mut self.buffer) {
-                Ok(0) => {
-                    let what = "the server closed a connection that waited for an answer";
-                    return Err(Trouble::Lost(what.to_owned()));
-                }
+                Ok(0) => return Err(closed()),
                 Ok(read) => read,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(Trouble::Lost(format!("reading: {error}"))),
             };
             let mut whole = 0;
-            tls::decrypt(tls, &self.buffer[..read], |mut plain| {
+            let is_over = tls::decrypt(tls, &self.buffer[..read], |mut plain| {
                 while !plain.is_empty() {
                     let taken = incoming.take(plain, &self.body)?;
                     plain = &plain[taken..];
@@ -129,6 +126,9 @@ impl Bulk {
                 }
                 Ok(())
             })?;
+            if is_over {
+                return Err(closed());
+            }
             for _ in 0..whole {
                 tls.writer().write_all(&self.request)?;
             }
@@ -152,6 +152,10 @@ impl Bulk {
         }
         Ok(())
     }
+}
+
+fn closed() -> Trouble {
+    Trouble::Lost("the server closed a connection that waited for an answer".to_owned())
 }
 
 impl Work for Bulk {

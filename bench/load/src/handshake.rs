@@ -1,8 +1,9 @@
 //! A TLS connection for each request: a fixed number of slots, in each of which one connection follows another.
 //!
-//! The latency of a cycle is from before the connect to the server's end of stream: a handshake, a GET, its short answer.
+//! The latency of a cycle is from before the connect to the server's close_notify: a handshake, a GET, its short answer.
 //! With resumption the first handshake of a slot is a full one, which is not counted, and each after it must be resumed
-//! by what the one before was given. The server closes first; this side ends with a reset, as in `churn`.
+//! by what the one before was given. The server closes first; this side ends with a reset, as in `churn`, and at once: there
+//! are servers that would wait for a close_notify in return.
 
 use std::{
     collections::VecDeque,
@@ -113,7 +114,10 @@ impl Handshakes {
         }
         loop {
             let read = match socket.read(&mut self.buffer) {
-                Ok(0) => return slot.check().map(|()| true),
+                Ok(0) => {
+                    let what = "the stream ended without a close_notify";
+                    return Err(Trouble::Lost(what.to_owned()));
+                }
                 Ok(read) => read,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -121,7 +125,7 @@ impl Handshakes {
             };
             let was_handshaking = tls.is_handshaking();
             let answer = &mut slot.answer;
-            tls::decrypt(tls, &self.buffer[..read], |plain| {
+            let is_over = tls::decrypt(tls, &self.buffer[..read], |plain| {
                 answer.extend_from_slice(plain);
                 match answer.len() > LONGEST {
                     true => Err(Trouble::Wrong(format!("more than {LONGEST} bytes"))),
@@ -130,6 +134,9 @@ impl Handshakes {
             })?;
             if was_handshaking && !tls.is_handshaking() {
                 tls::check(tls, slot.is_to_resume)?;
+            }
+            if is_over {
+                return slot.check().map(|()| true);
             }
             tls::flush(tls, socket)?;
             if read < self.buffer.len() && !event.is_read_closed() {
@@ -204,7 +211,7 @@ impl Work for Handshakes {
 }
 
 impl Slot {
-    /// The answer, when the stream has ended.
+    /// The answer, when it has ended.
     fn check(&self) -> Result<(), Trouble> {
         let length = self.answer.len();
         let early = || {

@@ -95,18 +95,15 @@ pub(crate) fn shake(
     Ok(tls)
 }
 
-/// Gives what came to rustls, and what that decrypts to the function.
+/// Gives what came to rustls, and what that decrypts to the function. Says whether the server will send no more.
 pub(crate) fn decrypt(
     tls: &mut ClientConnection,
     mut came: &[u8],
     mut plain: impl FnMut(&[u8]) -> Result<(), Trouble>,
-) -> Result<(), Trouble> {
+) -> Result<bool, Trouble> {
     // It takes a few KiB at a time.
     while !came.is_empty() {
-        if tls.read_tls(&mut came)? == 0 {
-            // What follows a close_notify is ignored (RFC 8446 section 6.1).
-            return Ok(());
-        }
+        tls.read_tls(&mut came)?;
         let state = tls.process_new_packets().map_err(|error| broken(&error))?;
         let mut left = state.plaintext_bytes_to_read();
         while left > 0 {
@@ -117,8 +114,12 @@ pub(crate) fn decrypt(
             io::BufRead::consume(&mut reader, length);
             left -= length;
         }
+        if state.peer_has_closed() {
+            // What follows a close_notify is ignored (RFC 8446 section 6.1).
+            return Ok(true);
+        }
     }
-    Ok(())
+    Ok(false)
 }
 
 /// Sends what rustls has to send, as far as the kernel takes it.
