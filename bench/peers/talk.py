@@ -1,6 +1,6 @@
 """The part of check.sh that talks to a server byte by byte.
 
-    python talk.py ADDRESS echo|lines|hello
+    python talk.py ADDRESS echo|lines|hello|datagrams
 
 Ends with 1 and a reason if other bytes come back than are owed.
 """
@@ -11,6 +11,16 @@ import threading
 
 address, app = sys.argv[1:]
 host, port = address.split(":")
+if app == "datagrams":
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+        peer.settimeout(20)
+        peer.connect((host, int(port)))
+        for length in range(1, 1400, 100):
+            sent = bytes(at % 251 for at in range(length))
+            peer.send(sent)
+            if peer.recv(65536) != sent:
+                sys.exit("another datagram came back")
+    sys.exit()
 peer = socket.create_connection((host, int(port)), timeout=20)
 
 

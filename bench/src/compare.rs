@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use crate::load::Burst;
+use crate::load::{Burst, Tools};
 use crate::machine::Cores;
 use crate::report::{Row, Table};
 use crate::rounds::{self, Series};
@@ -31,8 +31,7 @@ pub struct Bench<'a> {
     pub built: &'a Built,
     /// The folder of the app `file`.
     pub files: PathBuf,
-    pub generator: PathBuf,
-    pub script: PathBuf,
+    pub tools: Tools,
     pub effort: Effort,
     /// The names of the servers to be measured; all, if there are none.
     pub only: Vec<String>,
@@ -132,10 +131,8 @@ impl Bench<'_> {
     /// The figure of one burst, if it counts.
     fn burst(&self, contestant: &mut Contestant<'_>, work: &Work, cores: &Cores) -> Option<f64> {
         let seconds = self.effort.seconds;
-        let (generator, script) = (&self.generator, &self.script);
-        let result = work
-            .load
-            .burst(&contestant.running, cores, seconds, generator, script);
+        let running = &contestant.running;
+        let result = work.load.burst(running, cores, seconds, &self.tools);
         match result {
             Ok(burst) => {
                 let disturbance = burst.disturbance;
@@ -165,6 +162,7 @@ fn row(contestant: &Contestant<'_>, series: Series, cores: &Cores) -> Row {
     };
     let server_cpu = middle(|burst| Some(burst.server_cpu));
     let load_cpu = middle(|burst| Some(burst.load_cpu));
+    let limit = "the load was the limit: at least";
     let full = load_cpu.is_some_and(|cpu| cpu > SATURATED * cores.load_count as f64);
     let idle = server_cpu.is_some_and(|cpu| cpu < 0.9 * SATURATED);
     Row {
@@ -174,8 +172,19 @@ fn row(contestant: &Contestant<'_>, series: Series, cores: &Cores) -> Row {
         p99_us: middle(|burst| burst.p99),
         server_cpu,
         load_cpu,
-        note: (full && idle).then(|| "the load was the limit: at least".to_owned()),
+        note: match (lost(&contestant.bursts), full && idle) {
+            (Some(lost), true) => Some(format!("{lost}; {limit}")),
+            (Some(lost), false) => Some(lost),
+            (None, true) => Some(limit.to_owned()),
+            (None, false) => None,
+        },
     }
+}
+
+/// How many datagrams did not come back, where there were any.
+fn lost(bursts: &[Burst]) -> Option<String> {
+    let lost: Vec<u64> = bursts.iter().filter_map(|burst| burst.lost).collect();
+    (!lost.is_empty()).then(|| format!("{} lost", lost.iter().sum::<u64>()))
 }
 
 /// The files of the app `file`, with bytes that do not compress.

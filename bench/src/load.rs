@@ -1,7 +1,7 @@
 //! One burst of load against a server, and what it gave.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,7 @@ use nix::sys::time::TimeValLike;
 use serde::Deserialize;
 
 use crate::machine::{Cores, Disturbance, Usage};
+use crate::secured::{BULK, CERTIFICATE};
 use crate::servers::Running;
 
 /// What the load does.
@@ -28,6 +29,23 @@ pub enum Load {
     /// GETs of a short answer, one at a time on each of so many connections, which all stand before
     /// the time begins. (`wrk` counts from the first connect.)
     Crowd(usize),
+    /// Datagrams that come back: so many sockets, so many in flight on each.
+    Datagrams(usize, usize),
+    /// A TLS handshake for each request, so many at a time; resumed ones, or full ones.
+    Handshakes(usize, bool),
+    /// Long answers over TLS, on so many connections.
+    Bulk(usize),
+}
+
+/// What makes the load, and what it knows of the servers.
+#[derive(Clone, Debug)]
+pub struct Tools {
+    /// The program `bench-load`.
+    pub generator: PathBuf,
+    /// wrk's script.
+    pub script: PathBuf,
+    /// The folder of the apps with TLS.
+    pub secured: PathBuf,
 }
 
 /// The figures of a burst.
@@ -38,11 +56,23 @@ pub struct Burst {
     /// In microseconds.
     pub p50: Option<f64>,
     pub p99: Option<f64>,
+    /// Datagrams that did not come back.
+    pub lost: Option<u64>,
     /// Of one core.
     pub server_cpu: f64,
     /// Of all the load's cores together.
     pub load_cpu: f64,
     pub disturbance: Disturbance,
+}
+
+/// What is in the line of a generator.
+#[derive(Debug, PartialEq)]
+struct Said {
+    figure: f64,
+    errors: u64,
+    p50: Option<f64>,
+    p99: Option<f64>,
+    lost: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -51,6 +81,7 @@ struct OfLoad {
     bytes_per_second: f64,
     errors: u64,
     latency_us: Option<Latency>,
+    lost: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -69,25 +100,17 @@ struct OfWrk {
 }
 
 impl Load {
-    /// Loads `server` for `seconds`. `generator` is the program `bench-load`, `script` wrk's.
+    /// Loads `server` for `seconds`.
     pub fn burst(
         self,
         server: &Running,
         cores: &Cores,
         seconds: f64,
-        generator: &Path,
-        script: &Path,
+        tools: &Tools,
     ) -> Result<Burst, String> {
         let mut command = Command::new("taskset");
         command.args(["-c", &cores.load]);
-        self.arguments(
-            &mut command,
-            server.address,
-            cores,
-            seconds,
-            generator,
-            script,
-        );
+        self.arguments(&mut command, server.address, cores, seconds, tools);
         let usage = Usage::now().map_err(|error| error.to_string())?;
         let began = Instant::now();
         let (server_before, load_before) = (server.cpu(), children_cpu()?);
@@ -106,7 +129,13 @@ impl Load {
             let error = String::from_utf8_lossy(&output.stderr);
             return Err(format!("{:?}: {}", output.status, error.trim()));
         }
-        let (figure, errors, p50, p99) = self.read(line)?;
+        let Said {
+            figure,
+            errors,
+            p50,
+            p99,
+            lost,
+        } = self.read(line)?;
         if errors > 0 {
             return Err(format!("{errors} errors"));
         }
@@ -117,6 +146,7 @@ impl Load {
             figure,
             p50,
             p99,
+            lost,
             server_cpu: server_used.as_secs_f64() / elapsed,
             load_cpu: load_used.as_secs_f64() / elapsed,
             disturbance,
@@ -129,20 +159,19 @@ impl Load {
         to: SocketAddr,
         cores: &Cores,
         seconds: f64,
-        generator: &Path,
-        script: &Path,
+        tools: &Tools,
     ) {
         let threads = |connections: usize| cores.load_count.min(connections).to_string();
         if let Self::Requests(connections, depth, path) = self {
             command.arg("wrk");
             command.args(["-t", &threads(connections), "-c", &connections.to_string()]);
             command.args(["-d", &format!("{}s", seconds.ceil())]);
-            command.args(["--timeout", "10s", "-s"]).arg(script);
+            command.args(["--timeout", "10s", "-s"]).arg(&tools.script);
             command.arg(format!("http://{to}{path}"));
             command.args(["--", &depth.to_string()]);
             return;
         }
-        command.arg(generator);
+        command.arg(&tools.generator);
         let mut words = match self {
             Self::Echo(connections, depth, size) => {
                 format!("echo --connections {connections} --depth {depth} --size {size}")
@@ -159,6 +188,18 @@ impl Load {
             Self::Crowd(connections) => {
                 format!("download --connections {connections} --path / --copy")
             }
+            Self::Datagrams(sockets, window) => {
+                format!("datagram --sockets {sockets} --window {window} --size 64")
+            }
+            Self::Handshakes(connections, false) => {
+                format!("handshake --connections {connections}")
+            }
+            Self::Handshakes(connections, true) => {
+                format!("handshake --connections {connections} --resume")
+            }
+            Self::Bulk(connections) => {
+                format!("bulk --connections {connections} --path /{BULK}")
+            }
             Self::Requests(..) => String::new(),
         };
         words += &format!(
@@ -166,32 +207,48 @@ impl Load {
             cores.load_count
         );
         command.args(words.split_whitespace());
+        if let Self::Handshakes(..) | Self::Bulk(..) = self {
+            command.arg("--certificate");
+            command.arg(tools.secured.join(CERTIFICATE));
+        }
+        if let Self::Bulk(..) = self {
+            command.arg("--body").arg(tools.secured.join(BULK));
+        }
     }
 
-    /// Figure, errors and latencies in the line of a generator.
-    fn read(self, line: &str) -> Result<(f64, u64, Option<f64>, Option<f64>), String> {
+    fn read(self, line: &str) -> Result<Said, String> {
         let bad = |error| format!("{line:?}: {error}");
         if let Self::Requests(..) = self {
             let of: OfWrk = serde_json::from_str(line).map_err(bad)?;
-            return Ok((
-                of.requests / of.seconds,
-                of.errors,
-                Some(of.p50),
-                Some(of.p99),
-            ));
+            return Ok(Said {
+                figure: of.requests / of.seconds,
+                errors: of.errors,
+                p50: Some(of.p50),
+                p99: Some(of.p99),
+                lost: None,
+            });
         }
         let of: OfLoad = serde_json::from_str(line).map_err(bad)?;
-        let figure = match self {
-            Self::Download(..) | Self::Echo(_, _, 4096..) => of.bytes_per_second,
-            _ => of.per_second,
+        let figure = match self.counts_bytes() {
+            true => of.bytes_per_second,
+            false => of.per_second,
         };
         let latency = of.latency_us.as_ref();
-        Ok((
+        Ok(Said {
             figure,
-            of.errors,
-            latency.map(|latency| latency.p50),
-            latency.map(|latency| latency.p99),
-        ))
+            errors: of.errors,
+            p50: latency.map(|latency| latency.p50),
+            p99: latency.map(|latency| latency.p99),
+            lost: of.lost,
+        })
+    }
+
+    /// Whether the figure is of bytes; else it is of requests.
+    pub const fn counts_bytes(self) -> bool {
+        matches!(
+            self,
+            Self::Download(..) | Self::Bulk(..) | Self::Echo(_, _, 4096..)
+        )
     }
 }
 
@@ -209,11 +266,15 @@ mod tests {
     #[test]
     fn the_lines_of_both_generators_are_read() {
         let wrk = r#"{"requests":3000,"seconds":2.0,"errors":1,"p50":5,"p99":9}"#;
-        let (figure, errors, p50, _) = Load::Requests(1, 1, "/").read(wrk).unwrap();
-        assert_eq!((figure, errors, p50), (1500.0, 1, Some(5.0)));
-        let own = r#"{"per_second":10.0,"bytes_per_second":40.0,"errors":0,"latency_us":null}"#;
-        assert_eq!(Load::Echo(1, 1, 64).read(own).unwrap().0, 10.0);
-        assert_eq!(Load::Echo(1, 1, 16384).read(own).unwrap().0, 40.0);
+        let said = Load::Requests(1, 1, "/").read(wrk).unwrap();
+        assert_eq!((said.figure, said.errors), (1500.0, 1));
+        assert_eq!((said.p50, said.lost), (Some(5.0), None));
+        let own =
+            r#"{"per_second":10.0,"bytes_per_second":40.0,"errors":0,"latency_us":null,"lost":3}"#;
+        assert_eq!(Load::Echo(1, 1, 64).read(own).unwrap().figure, 10.0);
+        assert_eq!(Load::Echo(1, 1, 16384).read(own).unwrap().figure, 40.0);
+        assert_eq!(Load::Bulk(1).read(own).unwrap().figure, 40.0);
+        assert_eq!(Load::Datagrams(1, 1).read(own).unwrap().lost, Some(3));
         assert!(Load::Lines(1).read("nonsense").is_err());
     }
 }

@@ -9,6 +9,7 @@ mod machine;
 mod plot;
 mod report;
 mod rounds;
+mod secured;
 mod servers;
 mod still;
 mod suites;
@@ -23,9 +24,11 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use time::OffsetDateTime;
 
 use compare::{Bench, Effort, make_files};
+use load::Tools;
 use machine::{Cores, Machine};
 use report::{Report, Table};
 use servers::{Built, SERVERS};
+use still::Idle;
 use suites::{SUITES, WORKS};
 
 /// The works that the plot of bars shows: all would be too many to look at.
@@ -47,8 +50,8 @@ struct Arguments {
 enum Commands {
     /// Builds all servers, loads them in turn, and prints a table for each work.
     Compare {
-        /// Only these suites: echo, lines, http, churn, file, memory, start, timers, deferred,
-        /// threads, counts, growth.
+        /// Only these suites: echo, lines, http, churn, file, udp, tls, memory, start, timers,
+        /// deferred, threads, counts, growth.
         #[arg(long, value_delimiter = ',')]
         suite: Vec<String>,
         /// Only these servers, and the references.
@@ -128,8 +131,11 @@ fn run(command: Commands) -> Result<(), Box<dyn Error>> {
     let bench = Bench {
         built: &built,
         files: files.path().to_owned(),
-        generator: built.binary("bench-load")?.to_owned(),
-        script: here.join("src/wrk.lua"),
+        tools: Tools {
+            generator: built.binary("bench-load")?.to_owned(),
+            script: here.join("src/wrk.lua"),
+            secured: built.secured().map(Path::to_owned).unwrap_or_default(),
+        },
         effort,
         only: server,
     };
@@ -191,14 +197,15 @@ fn measure(
     let most = usize::try_from(descriptors.saturating_sub(500))?.min(18_000);
     if wanted("memory") {
         for connections in [2000, most] {
-            for http in [false, true] {
-                tables.push(bench.memory("memory", connections, http, &one));
+            for idle in [Idle::Bare, Idle::Http] {
+                tables.push(bench.memory("memory", connections, idle, &one));
             }
         }
+        tables.push(bench.memory("memory", 2000, Idle::Tls, &one));
     }
     if wanted("growth") {
         for connections in [512, 4096, most] {
-            tables.push(bench.memory("growth", connections, true, &one));
+            tables.push(bench.memory("growth", connections, Idle::Http, &one));
         }
     }
     if wanted("counts") {
@@ -206,6 +213,7 @@ fn measure(
             tables.push(bench.system_calls(app, reference));
             tables.push(bench.instructions(app, reference));
         }
+        tables.push(bench.instructions("tls", "rustls"));
     }
     if wanted("start") {
         tables.push(bench.start_time(&one));
@@ -220,7 +228,7 @@ fn measure(
 
 /// The versions of all that takes part.
 fn versions(here: &Path) -> Result<Vec<(String, String)>, Box<dyn Error>> {
-    const CRATES: [&str; 8] = [
+    const CRATES: [&str; 10] = [
         "tokio",
         "monoio",
         "ntex",
@@ -229,6 +237,8 @@ fn versions(here: &Path) -> Result<Vec<(String, String)>, Box<dyn Error>> {
         "actix-web",
         "may_minihttp",
         "mio",
+        "rustls",
+        "tokio-rustls",
     ];
     let mut versions = Vec::new();
     let lock = fs::read_to_string(here.join("Cargo.lock"))?;
@@ -248,6 +258,7 @@ fn versions(here: &Path) -> Result<Vec<(String, String)>, Box<dyn Error>> {
     for (program, argument) in [
         ("rustc", "-V"),
         ("nginx", "-v"),
+        ("openssl", "version"),
         ("node", "-v"),
         ("wrk", "-v"),
     ] {

@@ -17,13 +17,15 @@ use nix::unistd::Pid;
 use serde::Deserialize;
 
 use crate::machine::TICKS_A_SECOND;
+use crate::secured;
 
 /// How a server is started.
 #[derive(Clone, Debug)]
 enum Kind {
     /// A binary of this workspace.
     Binary(&'static str),
-    C,
+    /// A program in `peers/c`.
+    C(&'static str),
     Node,
     Python(&'static str, &'static [(&'static str, &'static str)]),
     Nginx,
@@ -40,14 +42,28 @@ pub struct Server {
 }
 
 const STREAMS: &[&str] = &["echo", "lines"];
+const SOCKETS: &[&str] = &["echo", "lines", "datagrams"];
+const SECURED: &[&str] = &["tls", "tls-resumed"];
 const WEB: &[&str] = &["hello", "json"];
 const FILES: &[&str] = &["hello", "json", "file"];
-const ALL: &[&str] = &["echo", "lines", "hello", "json", "file"];
+const STREAMS_AND_FILES: &[&str] = &["echo", "lines", "hello", "json", "file"];
+const ALL: &[&str] = &[
+    "echo",
+    "lines",
+    "hello",
+    "json",
+    "file",
+    "datagrams",
+    "tls",
+    "tls-resumed",
+];
 
 pub const SERVERS: &[Server] = &[
     Server::new("ropewalk", Kind::Binary("bench-ropewalk"), ALL, true),
-    Server::new("c-epoll", Kind::C, STREAMS, true),
-    Server::new("tokio", Kind::Binary("bench-tokio"), STREAMS, true),
+    Server::new("c-epoll", Kind::C("bench-c"), STREAMS, true),
+    Server::new("c-mmsg", Kind::C("bench-c-datagrams"), &["datagrams"], true),
+    Server::new("rustls", Kind::Binary("bench-rustls"), SECURED, true),
+    Server::new("tokio", Kind::Binary("bench-tokio"), SOCKETS, true),
     Server::new("tokio-mt", Kind::Binary("bench-tokio-mt"), STREAMS, true),
     Server::new("monoio", Kind::Binary("bench-monoio"), STREAMS, true),
     Server::new(
@@ -56,28 +72,33 @@ pub const SERVERS: &[Server] = &[
         STREAMS,
         true,
     ),
-    Server::new("ntex", Kind::Binary("bench-ntex"), ALL, true),
+    Server::new("ntex", Kind::Binary("bench-ntex"), STREAMS_AND_FILES, true),
     Server::new("hyper", Kind::Binary("bench-hyper"), WEB, true),
     Server::new("axum", Kind::Binary("bench-axum"), FILES, true),
     Server::new("actix", Kind::Binary("bench-actix"), FILES, true),
     Server::new("may", Kind::Binary("bench-may"), WEB, true),
-    Server::new("nginx", Kind::Nginx, &["hello", "file"], true),
+    Server::new(
+        "nginx",
+        Kind::Nginx,
+        &["hello", "file", "tls", "tls-resumed"],
+        true,
+    ),
     Server::new(
         "node",
         Kind::Node,
-        &["echo", "lines", "hello", "json"],
+        &["echo", "lines", "hello", "json", "datagrams"],
         true,
     ),
     Server::new(
         "uvloop",
         Kind::Python("asyncio_server.py", &[("BENCH_UVLOOP", "1")]),
-        STREAMS,
+        SOCKETS,
         false,
     ),
     Server::new(
         "asyncio",
         Kind::Python("asyncio_server.py", &[]),
-        STREAMS,
+        SOCKETS,
         false,
     ),
     Server::new(
@@ -113,7 +134,9 @@ pub struct Built {
     /// The folder of this workspace.
     bench: PathBuf,
     binaries: BTreeMap<String, PathBuf>,
+    /// The folder of the programs in C.
     c: Result<PathBuf, String>,
+    secured: Result<PathBuf, String>,
     python: Result<PathBuf, String>,
     node: Result<(), String>,
     nginx: Result<(), String>,
@@ -128,6 +151,7 @@ impl Built {
             bench: bench.to_owned(),
             binaries: build_rust(bench)?,
             c: build_c(bench, &target),
+            secured: secured::make(&target),
             python: build_python(bench, &target),
             node: is_there("node", "--version"),
             nginx: is_there("nginx", "-v"),
@@ -146,6 +170,11 @@ impl Built {
         self.python.as_deref().map_err(Clone::clone)
     }
 
+    /// The folder of the apps with TLS.
+    pub fn secured(&self) -> Result<&Path, String> {
+        self.secured.as_deref().map_err(Clone::clone)
+    }
+
     pub fn peers(&self) -> PathBuf {
         self.bench.join("peers")
     }
@@ -154,7 +183,7 @@ impl Built {
     fn program(&self, server: &Server) -> Result<Command, String> {
         Ok(match server.kind {
             Kind::Binary(name) => Command::new(self.binary(name)?),
-            Kind::C => Command::new(self.c.as_ref()?),
+            Kind::C(name) => Command::new(self.c.as_ref()?.join(name)),
             Kind::Node => {
                 self.node.as_ref().map_err(Clone::clone)?;
                 let mut command = Command::new("node");
@@ -190,21 +219,25 @@ impl Built {
         wrapper: &[&str],
     ) -> Result<Running, String> {
         let program = self.program(server)?;
+        let dir = match app {
+            "tls" | "tls-resumed" => self.secured()?,
+            _ => files,
+        };
         let work = tempfile::tempdir().map_err(|error| format!("no temporary folder: {error}"))?;
         let mut arguments: Vec<String> = Vec::new();
         let mut nginx_port = None;
         if matches!(server.kind, Kind::Nginx) {
             let port = free_port().map_err(|error| format!("no port: {error}"))?;
             nginx_port = Some(port);
-            let conf = self.nginx_conf(port, workers, files, work.path())?;
+            let conf = self.nginx_conf(app, port, workers, dir, work.path())?;
             arguments.extend(["-e", "stderr", "-p"].map(str::to_owned));
             arguments.push(work.path().display().to_string());
             arguments.extend(["-c".to_owned(), conf.display().to_string()]);
         } else {
             let workers = workers.to_string();
             arguments.extend([app, "127.0.0.1:0", &workers].map(str::to_owned));
-            if app == "file" {
-                arguments.push(files.display().to_string());
+            if matches!(app, "file" | "tls" | "tls-resumed") {
+                arguments.push(dir.display().to_string());
             }
         }
         let (first, rest) = wrapper.split_first().ok_or("no wrapper")?;
@@ -242,19 +275,29 @@ impl Built {
 
     fn nginx_conf(
         &self,
+        app: &str,
         port: u16,
         workers: usize,
         files: &Path,
         work: &Path,
     ) -> Result<PathBuf, String> {
-        let template = self.peers().join("nginx/nginx.conf.in");
+        let template = self.peers().join(match app {
+            "tls" | "tls-resumed" => "nginx/tls.conf.in",
+            _ => "nginx/nginx.conf.in",
+        });
+        let (sessions, cache) = match app {
+            "tls-resumed" => ("on", "shared:tls:10m"),
+            _ => ("off", "off"),
+        };
         let text = fs::read_to_string(&template)
             .map_err(|error| format!("{}: {error}", template.display()))?;
         let text = text
             .replace("@PORT@", &port.to_string())
             .replace("@WORKERS@", &workers.to_string())
             .replace("@DIR@", &files.display().to_string())
-            .replace("@TMP@", &work.display().to_string());
+            .replace("@TMP@", &work.display().to_string())
+            .replace("@SESSIONS@", sessions)
+            .replace("@CACHE@", cache);
         let conf = work.join("nginx.conf");
         fs::write(&conf, text).map_err(|error| format!("{}: {error}", conf.display()))?;
         Ok(conf)
@@ -412,12 +455,16 @@ fn build_rust(bench: &Path) -> io::Result<BTreeMap<String, PathBuf>> {
 }
 
 fn build_c(bench: &Path, target: &Path) -> Result<PathBuf, String> {
-    let output = target.join("bench-c");
-    let source = bench.join("peers/c/epoll_echo.c");
-    run(Command::new("cc")
-        .args(["-O2", "-pthread", "-o"])
-        .args([&output, &source]))?;
-    Ok(output)
+    for (program, source) in [
+        ("bench-c", "epoll_echo.c"),
+        ("bench-c-datagrams", "datagram_echo.c"),
+    ] {
+        let source = bench.join("peers/c").join(source);
+        run(Command::new("cc")
+            .args(["-O2", "-pthread", "-o"])
+            .args([target.join(program), source]))?;
+    }
+    Ok(target.to_owned())
 }
 
 /// A virtual environment with the peers' packages, made anew when their list has changed.

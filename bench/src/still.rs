@@ -14,6 +14,7 @@ use crate::compare::Bench;
 use crate::machine::Cores;
 use crate::report::{Row, Table};
 use crate::rounds::median;
+use crate::secured::{self, CERTIFICATE};
 use crate::servers::{Running, Server};
 
 /// Requests of a short run and of a long one: what they differ by is the requests' own.
@@ -23,6 +24,17 @@ const LONG: usize = 2500;
 /// A request with what `wrk` sends, and the start of its answer's end.
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n\r\n";
 const ANSWER_ENDS: &[u8] = b"Hello, World!";
+
+/// What idle connections have done before.
+#[derive(Clone, Copy, Debug)]
+pub enum Idle {
+    /// One message that came back.
+    Bare,
+    /// One request.
+    Http,
+    /// A TLS handshake, and nothing more.
+    Tls,
+}
 
 /// The unit of what an idle connection takes.
 pub const BYTES_EACH: &str = "bytes each";
@@ -62,16 +74,17 @@ impl Cells {
 }
 
 impl Bench<'_> {
-    /// Bytes for each of `connections` idle connections, bare or of HTTP.
-    pub fn memory(&self, suite: &str, connections: usize, http: bool, cores: &Cores) -> Table {
-        let (app, reference, name) = match http {
-            true => ("hello", "nginx", "HTTP keep-alive"),
-            false => ("echo", "c-epoll", "bare TCP"),
+    /// Bytes for each of `connections` idle connections.
+    pub fn memory(&self, suite: &str, connections: usize, idle: Idle, cores: &Cores) -> Table {
+        let (app, reference, name) = match idle {
+            Idle::Bare => ("echo", "c-epoll", "bare TCP"),
+            Idle::Http => ("hello", "nginx", "HTTP keep-alive"),
+            Idle::Tls => ("tls", "rustls", "TLS"),
         };
         let mut cells = Cells::default();
         for server in self.servers(suite, app, reference) {
             eprint!("memory, {name}: {}        \r", server.name);
-            let bytes = self.idle_bytes(server, app, connections, http, cores);
+            let bytes = self.idle_bytes(server, app, connections, idle, cores);
             cells.add(server.name, bytes.map(|bytes| vec![bytes]));
         }
         let work = format!("{connections} idle connections, {name}");
@@ -83,15 +96,15 @@ impl Bench<'_> {
         server: &Server,
         app: &str,
         connections: usize,
-        http: bool,
+        idle: Idle,
         cores: &Cores,
     ) -> Result<f64, String> {
         let pin = ["taskset", "-c", &cores.server];
         let running = self.built.start(server, app, 1, &self.files, &pin)?;
         // What is made for the first connections, and kept, is not theirs.
-        self.hold(&running, 100, http, |_| Ok(0))?;
+        self.hold(&running, 100, idle, |_| Ok(0))?;
         let before = running.memory().map_err(|error| error.to_string())?;
-        let after = self.hold(&running, connections, http, |running| {
+        let after = self.hold(&running, connections, idle, |running| {
             running.memory().map_err(|error| error.to_string())
         })?;
         running.end().map_err(|error| error.to_string())?;
@@ -103,17 +116,25 @@ impl Bench<'_> {
         &self,
         running: &Running,
         connections: usize,
-        http: bool,
+        idle: Idle,
         look: impl FnOnce(&Running) -> Result<u64, String>,
     ) -> Result<u64, String> {
         #[derive(Deserialize)]
         struct Held {
             errors: u64,
         }
-        let mut child = Command::new(&self.generator)
+        let mut command = Command::new(&self.tools.generator);
+        command
             .args(["idle", "--to", &running.address.to_string()])
-            .args(["--connections", &connections.to_string()])
-            .arg(if http { "--http" } else { "--bare" })
+            .args(["--connections", &connections.to_string()]);
+        match idle {
+            Idle::Bare => command.arg("--bare"),
+            Idle::Http => command.arg("--http"),
+            Idle::Tls => command
+                .arg("--tls")
+                .arg(self.tools.secured.join(CERTIFICATE)),
+        };
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -177,7 +198,7 @@ impl Bench<'_> {
     pub fn instructions(&self, app: &str, reference: &str) -> Table {
         // Programs of one process that valgrind can run, and whose code is all theirs.
         let counted = [
-            "ropewalk", "c-epoll", "tokio", "hyper", "axum", "actix", "ntex",
+            "ropewalk", "c-epoll", "rustls", "tokio", "hyper", "axum", "actix", "ntex",
         ];
         let tool = ["valgrind", "--tool=callgrind", "--callgrind-out-file"];
         let mut cells = Cells::default();
@@ -212,7 +233,11 @@ impl Bench<'_> {
                 false => wrapper.extend([*last, path.as_str()]),
             }
             let running = self.built.start(server, app, 1, &self.files, &wrapper)?;
-            exchange(running.address, app, requests)?;
+            match app {
+                "tls" => secured::handshakes(running.address, &self.tools.secured, requests)
+                    .map_err(|error| format!("handshakes with {}: {error}", running.address))?,
+                _ => exchange(running.address, app, requests)?,
+            }
             running.end().map_err(|error| error.to_string())?;
             let text = fs::read_to_string(file.path()).map_err(|error| error.to_string())?;
             counter(&text).ok_or_else(|| format!("{} wrote nothing of use", tool[0]))

@@ -21,9 +21,9 @@ const fn work(
     reference: &'static str,
     load: Load,
 ) -> Work {
-    let unit = match load {
-        Load::Download(..) | Load::Echo(_, _, 4096..) => "bytes/s",
-        _ => "/s",
+    let unit = match load.counts_bytes() {
+        true => "bytes/s",
+        false => "/s",
     };
     Work {
         suite,
@@ -127,6 +127,35 @@ pub const WORKS: &[Work] = &[
         "nginx",
         Load::Download(8, "/100m.bin"),
     ),
+    work(
+        "udp",
+        "64 B, 16 sockets, window 1",
+        "datagrams",
+        "c-mmsg",
+        Load::Datagrams(16, 1),
+    ),
+    work(
+        "udp",
+        "64 B, 16 sockets, window 8",
+        "datagrams",
+        "c-mmsg",
+        Load::Datagrams(16, 8),
+    ),
+    work(
+        "tls",
+        "full handshakes",
+        "tls",
+        "rustls",
+        Load::Handshakes(32, false),
+    ),
+    work(
+        "tls",
+        "resumed handshakes",
+        "tls-resumed",
+        "rustls",
+        Load::Handshakes(32, true),
+    ),
+    work("tls", "bulk, 4 connections", "tls", "rustls", Load::Bulk(4)),
     growth("1 connection", 1),
     growth("8 connections", 8),
     growth("64 connections", 64),
@@ -145,6 +174,6 @@ pub const GROWING: &[&str] = &["ropewalk", "hyper", "nginx"];
 
 /// The names of all suites, those of other modules too.
 pub const SUITES: &[&str] = &[
-    "echo", "lines", "http", "churn", "file", "memory", "start", "timers", "deferred", "threads",
-    "counts", "growth",
+    "echo", "lines", "http", "churn", "file", "udp", "tls", "memory", "start", "timers",
+    "deferred", "threads", "counts", "growth",
 ];

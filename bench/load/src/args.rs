@@ -1,6 +1,6 @@
 //! The command line. Its help is the manual.
 
-use std::{net::SocketAddr, ops::RangeInclusive, time::Duration};
+use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -26,6 +26,10 @@ pub(crate) enum Command {
     Idle(Idle),
     /// Datagrams that must come back as they are; one that takes 100 ms is given up as lost.
     Datagram(Datagram),
+    /// A TLS 1.3 handshake for each request; latency is from the connect to the server's close_notify.
+    Handshake(Handshake),
+    /// GETs of one path over kept connections of TLS 1.3, two in flight on each.
+    Bulk(Bulk),
 }
 
 /// What all loads have.
@@ -147,6 +151,9 @@ pub(crate) struct Exchange {
     /// 64 bytes and the same 64 back.
     #[arg(long)]
     pub(crate) bare: bool,
+    /// A TLS 1.3 handshake and nothing more, with a server that has this certificate (PEM).
+    #[arg(long, value_name = "CERTIFICATE")]
+    pub(crate) tls: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -162,6 +169,39 @@ pub(crate) struct Datagram {
     /// Bytes in a datagram; the first 8 say which one it is.
     #[arg(long, default_value = "64", value_parser = count(8..=65_507))]
     pub(crate) size: usize,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Handshake {
+    #[command(flatten)]
+    pub(crate) load: Load,
+    /// Connections at a time, of all threads together.
+    #[arg(long, default_value = "1", value_parser = count(1..=100_000))]
+    pub(crate) connections: usize,
+    /// The server's certificate (PEM).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) certificate: PathBuf,
+    /// Each connection must resume the session of the one before; else none may.
+    #[arg(long)]
+    pub(crate) resume: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Bulk {
+    #[command(flatten)]
+    pub(crate) load: Load,
+    /// Connections of all threads together.
+    #[arg(long, default_value = "1", value_parser = count(1..=100_000))]
+    pub(crate) connections: usize,
+    /// The server's certificate (PEM).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) certificate: PathBuf,
+    /// The path of the request.
+    #[arg(long)]
+    pub(crate) path: String,
+    /// What each byte of the answer is compared with.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) body: PathBuf,
 }
 
 fn count(

@@ -16,6 +16,7 @@ use crate::{
     measure,
     pattern::Pattern,
     source,
+    tls::{Settings, shake},
 };
 
 /// Connections that wait for their answer at a time.
@@ -37,10 +38,15 @@ pub(crate) fn run(idle: &args::Idle) -> Result<(), Failure> {
     let to = idle.load.to;
     let (request, exchange): (Vec<u8>, Exchange) = if idle.exchange.http {
         let request = format!("GET / HTTP/1.1\r\nHost: {to}\r\n\r\n");
-        (request.into_bytes(), read_answer)
+        (request.into_bytes(), Box::new(read_answer))
+    } else if let Some(certificate) = &idle.exchange.tls {
+        let settings = Settings::new(certificate)?;
+        // What this side would need to go on is forgotten: the socket is all that is held.
+        let exchange = move |stream: &mut TcpStream, _: &[u8]| shake(&settings, stream).map(drop);
+        (Vec::new(), Box::new(exchange))
     } else {
         let message = Pattern::noise(MESSAGE).at(0, MESSAGE as u64).to_vec();
-        (message, read_message)
+        (message, Box::new(read_message))
     };
 
     let mut held = Vec::with_capacity(idle.connections);
@@ -94,7 +100,7 @@ impl Errors {
     }
 }
 
-type Exchange = fn(&mut TcpStream, &[u8]) -> Result<(), Trouble>;
+type Exchange = Box<dyn Fn(&mut TcpStream, &[u8]) -> Result<(), Trouble>>;
 
 fn open(to: SocketAddr, index: usize, request: &[u8]) -> io::Result<TcpStream> {
     let mut stream = source::connect(to, index)?;

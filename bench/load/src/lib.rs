@@ -7,11 +7,13 @@
 
 mod answer;
 mod args;
+mod bulk;
 mod churn;
 mod closed;
 mod datagram;
 mod download;
 mod failure;
+mod handshake;
 mod idle;
 mod measure;
 mod paced;
@@ -20,6 +22,7 @@ mod schedule;
 mod source;
 mod stream;
 mod threads;
+mod tls;
 
 pub use args::Arguments;
 pub use failure::Failure;
@@ -60,6 +63,14 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
                 datagram::Datagram::bind(datagram, registry, share)
             })
         }
+        Command::Handshake(handshake) => {
+            run_threads(&handshake.load, handshake.connections, |_, share| {
+                handshake::Handshakes::new(handshake, share)
+            })
+        }
+        Command::Bulk(bulk) => run_threads(&bulk.load, bulk.connections, |registry, share| {
+            bulk::Bulk::connect(bulk, registry, share)
+        }),
         Command::Idle(idle) => return idle::run(idle),
     }?;
     measure::print(&measured)

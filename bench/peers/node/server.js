@@ -1,12 +1,13 @@
-// Node's own net and http. More than one worker: processes, by its cluster module.
+// Node's own net, http and dgram. More than one worker: processes, by its cluster module.
 //
-//     node server.js echo|lines|hello|json ADDRESS WORKERS
+//     node server.js echo|lines|hello|json|datagrams ADDRESS WORKERS
 "use strict";
 const cluster = require("node:cluster");
+const dgram = require("node:dgram");
 const http = require("node:http");
 const net = require("node:net");
 
-const APPS = { echo, lines, hello, json };
+const APPS = { echo, lines, hello, json, datagrams };
 const KEEP_ALIVE_MS = 75_000;
 const BACKLOG = 4096;
 
@@ -41,9 +42,11 @@ if (workers > 1 && cluster.isPrimary) {
     console.error(`cannot listen on ${address}: ${error.message}`);
     process.exit(1);
   });
-  server.listen({ host, port: Number(port), backlog: BACKLOG }, () => {
+  const ready = () => {
     if (cluster.isPrimary) announce(server.address());
-  });
+  };
+  if (app === "datagrams") server.bind(Number(port), host, ready);
+  else server.listen({ host, port: Number(port), backlog: BACKLOG }, ready);
 }
 
 function echo() {
@@ -72,6 +75,12 @@ function lines() {
       if (!more && socket.writableNeedDrain) socket.pause();
     });
   });
+}
+
+function datagrams() {
+  const socket = dgram.createSocket("udp4");
+  socket.on("message", (data, peer) => socket.send(data, peer.port, peer.address));
+  return socket;
 }
 
 function httpServer(answer) {

@@ -1,6 +1,6 @@
 """asyncio's protocols and transports; on uvloop with BENCH_UVLOOP=1 in the environment.
 
-    python asyncio_server.py echo|lines ADDRESS 1
+    python asyncio_server.py echo|lines|datagrams ADDRESS 1
 
 Both loops set TCP_NODELAY, and choose how much they read at once (about 256 KiB).
 """
@@ -38,7 +38,15 @@ class Lines(Echo):
             self.transport.write(line + b"\n")
 
 
-APPS = {"echo": Echo, "lines": Lines}
+class Datagrams(asyncio.DatagramProtocol):
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def datagram_received(self, data, peer):
+        self.transport.sendto(data, peer)
+
+
+APPS = {"echo": Echo, "lines": Lines, "datagrams": Datagrams}
 
 
 def usage(problem):
@@ -48,6 +56,11 @@ def usage(problem):
 
 async def serve(protocol, host, port):
     loop = asyncio.get_running_loop()
+    if protocol is Datagrams:
+        transport, _ = await loop.create_datagram_endpoint(protocol, local_addr=(host, port))
+        host, port = transport.get_extra_info("sockname")
+        print(f"listening on {host}:{port}", flush=True)
+        return await loop.create_future()
     server = await loop.create_server(protocol, host, port, backlog=BACKLOG)
     host, port = server.sockets[0].getsockname()
     print(f"listening on {host}:{port}", flush=True)

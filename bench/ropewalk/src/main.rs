@@ -1,25 +1,49 @@
 //! Ropewalk, by the contract of the peers: see `peers/README.md`.
 
+mod datagrams;
+mod tls;
+
 use std::num::NonZeroUsize;
 use std::rc::Rc;
 
-use bench_contract::{Arguments, HELLO, JSON_HEADERS, Order, announce, fail};
+use bench_contract::{Arguments, HELLO, JSON_HEADERS, Order, announce, certificate, fail};
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
+use ropewalk::endpoint::{ServerEndpoint, TlsCertificates, TlsListen};
 use ropewalk::framing::{LineCodec, LineProtocol, LineReceiver, LineTransport};
 use ropewalk::web::h1::Limits;
 use ropewalk::web::{Body, FileService, Site, handler_fn};
 use ropewalk::{Address, Factory, Failure, Protocol, Transport, Workers};
 
 fn main() {
-    let arguments = Arguments::parse(&["echo", "lines", "hello", "json", "file"]);
-    if let Err(failure) = serve(&arguments) {
+    let arguments = Arguments::parse(&[
+        "echo",
+        "lines",
+        "hello",
+        "json",
+        "file",
+        "datagrams",
+        "tls",
+        "tls-resumed",
+    ]);
+    let served = match arguments.app.as_str() {
+        "datagrams" => datagrams::serve(&arguments),
+        _ => serve(&arguments),
+    };
+    if let Err(failure) = served {
         fail("cannot serve", failure);
     }
 }
 
 fn serve(arguments: &Arguments) -> Result<(), Failure> {
     let (host, port) = (arguments.address.ip(), arguments.address.port());
-    let endpoint = format!("tcp:{port}:interface={host}:backlog=4096").parse()?;
+    let mut endpoint: ServerEndpoint =
+        format!("tcp:{port}:interface={host}:backlog=4096").parse()?;
+    if arguments.app.starts_with("tls")
+        && let ServerEndpoint::Tcp(tcp) = endpoint
+    {
+        let [chain, key] = certificate(&arguments.dir.clone().unwrap_or_default());
+        endpoint = TlsListen::over(tcp, TlsCertificates::Files(chain, key)).into();
+    }
     let workers = NonZeroUsize::new(arguments.workers).unwrap_or(NonZeroUsize::MIN);
     Workers::new(workers).run(|worker| {
         let port = worker.listen(&endpoint, factory(arguments)?)?;
@@ -43,6 +67,7 @@ fn factory(arguments: &Arguments) -> Result<Rc<dyn Factory>, Failure> {
         "lines" => Rc::new(|_: &Address| LineReceiver::with_codec(LineCodec::new(b"\n"), Lines)),
         "hello" => Rc::new(Site::with_limits(handler_fn(hello), limits)),
         "json" => Rc::new(Site::with_limits(handler_fn(json), limits)),
+        "tls" | "tls-resumed" => tls::factory(&arguments.dir.clone().unwrap_or_default()),
         _ => {
             let dir = arguments.dir.clone().unwrap_or_default();
             Rc::new(Site::with_limits(FileService::new(dir)?, limits))

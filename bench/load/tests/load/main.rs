@@ -4,6 +4,7 @@ mod datagrams;
 mod echoes;
 mod http;
 mod servers;
+mod tls;
 
 use std::process::{Command, Output, Stdio};
 

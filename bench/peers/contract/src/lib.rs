@@ -8,14 +8,19 @@ use serde::Serialize;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::convert::Infallible;
 use std::fmt::Display;
+use std::fs;
 use std::io::{self, Write};
-use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::path::{Path, PathBuf};
 use std::process::exit;
 use std::thread;
 
 /// The answer to `GET /` of the app `hello`.
 pub const HELLO: &str = "Hello, World!";
+
+/// The whole answer to `GET /` of the apps `tls` and `tls-resumed`, after which the server closes.
+pub const HELLO_AND_CLOSE: &str =
+    "HTTP/1.1 200 OK\r\nContent-Length: 13\r\nConnection: close\r\n\r\nHello, World!";
 
 /// What the app `json` sends beside its `content-type`, as a small service of today would.
 pub const JSON_HEADERS: [(&str, &str); 5] = [
@@ -40,9 +45,12 @@ pub struct Arguments {
     pub app: String,
     pub address: SocketAddr,
     pub workers: usize,
-    /// The folder that the app `file` serves.
+    /// The folder that the app `file` serves, and that has the certificate of those with TLS.
     pub dir: Option<PathBuf>,
 }
+
+/// The apps that need a DIR.
+const WITH_DIR: [&str; 3] = ["file", "tls", "tls-resumed"];
 
 impl Arguments {
     /// Reads the command line. If it is wrong, or names none of `apps`, says so and exits with 2.
@@ -69,8 +77,8 @@ impl Arguments {
             ),
         };
         let dir = words.next().map(PathBuf::from);
-        if app == "file" && dir.is_none() {
-            usage(apps, "the app file needs a DIR");
+        if WITH_DIR.contains(&app.as_str()) && dir.is_none() {
+            usage(apps, &format!("the app {app} needs a DIR"));
         }
         Self {
             app,
@@ -122,6 +130,28 @@ pub fn listener(address: SocketAddr) -> TcpListener {
     listen().unwrap_or_else(|error| fail(&format!("cannot listen on {address}"), error))
 }
 
+/// `count` UDP sockets that share one port through `SO_REUSEPORT`, ready for an event loop.
+pub fn datagram_sockets(address: SocketAddr, count: usize) -> Vec<UdpSocket> {
+    let bind = |address: SocketAddr| -> io::Result<UdpSocket> {
+        let domain = Domain::for_address(address);
+        let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
+        socket.set_reuse_port(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        Ok(socket.into())
+    };
+    let mut address = address;
+    let bind = |_| {
+        let socket = bind(address).and_then(|socket| {
+            // The others get the port that the first one got.
+            address = socket.local_addr()?;
+            Ok(socket)
+        });
+        socket.unwrap_or_else(|error| fail(&format!("cannot bind {address}"), error))
+    };
+    (0..count).map(bind).collect()
+}
+
 /// Where it listens, for a listener that was given port 0.
 pub fn local_address(listener: &TcpListener) -> SocketAddr {
     listener
@@ -143,11 +173,20 @@ pub fn thread_per_listener(
     serve: impl Fn(TcpListener) -> io::Result<Infallible> + Clone + Send + 'static,
 ) -> ! {
     let address = listeners.first().map(local_address);
-    let threads = listeners
+    thread_per_socket(listeners, address, serve)
+}
+
+/// The same for any sockets, the first of which has this address.
+pub fn thread_per_socket<S: Send + 'static>(
+    sockets: Vec<S>,
+    address: Option<SocketAddr>,
+    serve: impl Fn(S) -> io::Result<Infallible> + Clone + Send + 'static,
+) -> ! {
+    let threads = sockets
         .into_iter()
-        .map(|listener| {
+        .map(|socket| {
             let serve = serve.clone();
-            thread::spawn(move || match serve(listener) {
+            thread::spawn(move || match serve(socket) {
                 Ok(never) => match never {},
                 Err(error) => fail("cannot serve", error),
             })
@@ -163,6 +202,55 @@ pub fn thread_per_listener(
         }
     }
     exit(1);
+}
+
+/// The files of the apps with TLS, in their DIR.
+pub fn certificate(dir: &Path) -> [PathBuf; 2] {
+    ["site.pem", "site.key"].map(|name| dir.join(name))
+}
+
+/// The whole answer to `GET /bulk.bin` of the app `tls`, from the file of that name.
+pub fn bulk(dir: &Path) -> Vec<u8> {
+    let body = fs::read(dir.join("bulk.bin"))
+        .unwrap_or_else(|error| fail("cannot read bulk.bin in DIR", error));
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+    [head.into_bytes(), body].concat()
+}
+
+/// A request of the apps with TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
+    Hello,
+    Bulk,
+}
+
+/// The heads of requests as they come, in whatever pieces.
+#[derive(Debug, Default)]
+pub struct Requests(Vec<u8>);
+
+impl Requests {
+    /// Those that `bytes` complete.
+    pub fn take(&mut self, bytes: &[u8]) -> Vec<Request> {
+        self.0.extend_from_slice(bytes);
+        let mut taken = Vec::new();
+        let mut start = 0;
+        while let Some(end) = self.0[start..]
+            .windows(4)
+            .position(|four| four == b"\r\n\r\n")
+        {
+            taken.push(match self.0[start..].starts_with(b"GET / ") {
+                true => Request::Hello,
+                false => Request::Bulk,
+            });
+            start += end + 4;
+        }
+        self.0.drain(..start);
+        if self.0.is_empty() {
+            // An idle connection has no buffer.
+            self.0 = Vec::new();
+        }
+        taken
+    }
 }
 
 /// The body of the app `json`.

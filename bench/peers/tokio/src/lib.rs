@@ -1,13 +1,10 @@
-//! The connections of the two tokio servers; they differ in their runtime only.
+//! The connections of the two tokio servers, which differ in their runtime only, and the datagrams of one.
 
 use bench_contract::READ_BUFFER;
 use std::convert::Infallible;
 use std::io;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, BufWriter};
-use tokio::net::{TcpListener, TcpStream};
-
-/// What these servers can do.
-pub const APPS: [&str; 2] = ["echo", "lines"];
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
 /// Accepts for good; a task for each connection.
 pub async fn serve(listener: std::net::TcpListener, app: &str) -> io::Result<Infallible> {
@@ -49,4 +46,20 @@ async fn lines(mut stream: TcpStream) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Sends back each datagram; waits only when there is none left to take.
+pub async fn datagrams(socket: std::net::UdpSocket) -> io::Result<Infallible> {
+    let socket = UdpSocket::from_std(socket)?;
+    let mut buffer = vec![0; READ_BUFFER];
+    loop {
+        socket.readable().await?;
+        // What an error says is about one datagram, or that there is none now.
+        while let Ok((length, from)) = socket.try_recv_from(&mut buffer) {
+            let datagram = &buffer[..length];
+            if socket.try_send_to(datagram, from).is_err() {
+                let _ = socket.send_to(datagram, from).await;
+            }
+        }
+    }
 }

@@ -4,7 +4,7 @@ use bench_contract::{Arguments, listeners, thread_per_listener};
 use tokio::runtime::Builder;
 
 fn main() {
-    let arguments = Arguments::parse(&bench_tokio::APPS);
+    let arguments = Arguments::parse(&["echo", "lines"]);
     let listeners = listeners(arguments.address, 1);
     thread_per_listener(listeners, move |listener| {
         let runtime = Builder::new_multi_thread()
