@@ -21,7 +21,8 @@ const OUTPUT_LIMIT: usize = 16 * 1024 * 1024;
 /// A program to start, and all that it is started with.
 ///
 /// Unless told otherwise it inherits the environment and the working directory, has pipes as its
-/// standard input, output and error, and inherits no other descriptor, whoever opened it.
+/// standard input, output and error, and inherits no other descriptor, whoever opened it. Signals
+/// that this process ignores do in it what they do by default.
 ///
 /// ```
 /// use ropewalk_core::{ChildDescriptor, Spawn};

@@ -44,6 +44,7 @@ impl Setup {
             rustix::process::ioctl_tiocsctty(rustix::stdio::stdin())?;
         }
         self.become_user()?;
+        heed_signals();
         close_on_exec()?;
         for (descriptor, number) in &self.descriptors {
             put(descriptor, *number)?;
@@ -70,6 +71,32 @@ impl Setup {
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
     fn become_user(&self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// The highest number that a signal has on any system.
+const SIGNALS: libc::c_int = 64;
+
+/// Lets signals do what they do by default where this process ignores them, as one does that was
+/// started by nohup(1): its programs would ignore them too, and most could not change that. (Those
+/// that have a handler get their default by the exec.)
+#[expect(
+    unsafe_code,
+    reason = "no safe crate sets what signals do between fork and exec"
+)]
+fn heed_signals() {
+    for number in 1..=SIGNALS {
+        // SAFETY: both calls may be made here. What they read and write is made of integers, for
+        // which zero is a value, and lives on the stack; a number that is no signal is an error,
+        // which changes nothing.
+        unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            let known = libc::sigaction(number, std::ptr::null(), &mut action) == 0;
+            if known && action.sa_sigaction == libc::SIG_IGN {
+                action.sa_sigaction = libc::SIG_DFL;
+                libc::sigaction(number, &action, std::ptr::null_mut());
+            }
+        }
     }
 }
 

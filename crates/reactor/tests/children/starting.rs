@@ -262,17 +262,19 @@ fn one_that_is_not_root_is_told_that_it_may_not() {
     );
 }
 
+/// What the status of a new process says of its signals, but for those that are the C library's own.
+fn signals(field: &str) -> u64 {
+    let status = sh(&format!("grep ^{field} /proc/self/status"));
+    let mask = status.split_whitespace().nth(1).unwrap();
+    u64::from_str_radix(mask, 16).unwrap() & !(0b11 << 31)
+}
+
 #[test]
 fn signals_are_as_a_program_expects_them() {
     let _alone = alone();
+    assert_eq!(signals("SigBlk"), 0);
     // SIGPIPE is ignored here, and would be by what is started.
-    let status = sh("grep -E '^Sig(Blk|Ign)' /proc/self/status");
-    let masks: Vec<u64> = status
-        .lines()
-        .map(|line| u64::from_str_radix(line.split_whitespace().nth(1).unwrap(), 16).unwrap())
-        .collect();
-    assert_eq!(masks[0], 0, "blocked: {status}");
-    assert_eq!(masks[1] & 1 << 12, 0, "SIGPIPE ignored: {status}");
+    assert_eq!(signals("SigIgn"), 0);
 }
 
 #[test]
@@ -291,8 +293,8 @@ fn more_descriptors_need_no_higher_limit_than_their_numbers() {
     assert_eq!(said.unwrap(), "seven\n");
 }
 
-/// Set in the environment of this program when it is started with SIGCHLD ignored.
-const IGNORING: &str = "ROPEWALK_TEST_IGNORES_SIGCHLD";
+/// Set in the environment of this program when it is started with SIGCHLD and SIGHUP ignored.
+const IGNORING: &str = "ROPEWALK_TEST_IGNORES_SIGNALS";
 
 #[test]
 fn what_is_refused_is_told_where_the_ends_of_children_are_ignored() {
@@ -302,11 +304,12 @@ fn what_is_refused_is_told_where_the_ends_of_children_are_ignored() {
             "\nended: {}",
             run(&Spawn::new("true"), nothing_to_say).status()
         );
+        println!("\nignored: {:x}", signals("SigIgn"));
         return;
     }
     let _alone = alone();
     let output = std::process::Command::new("env")
-        .arg("--ignore-signal=CHLD")
+        .arg("--ignore-signal=CHLD,HUP")
         .arg(std::env::current_exe().unwrap())
         .args([
             "--exact",
@@ -330,4 +333,6 @@ fn what_is_refused_is_told_where_the_ends_of_children_are_ignored() {
         said.contains("\nended: has ended, and nobody knows how"),
         "{said}"
     );
+    // It is this process that ignores them, and not its programs.
+    assert!(said.contains("\nignored: 0\n"), "{said}");
 }
