@@ -191,8 +191,18 @@ fn explain_certificate(
             )
         }
         CertificateError::BadSignature => write!(f, "the signature of {whose} is wrong"),
+        CertificateError::Other(other) if is_authoritys_own(other) => write!(
+            f,
+            "{whose} is an authority's own (`CA:TRUE`, as OpenSSL makes those that sign themselves); \
+             issue one with it, or make one with `basicConstraints=CA:FALSE`"
+        ),
         other => write!(f, "{whose} cannot be accepted: {other}"),
     }
+}
+
+fn is_authoritys_own(error: &rustls::OtherError) -> bool {
+    let known = error.0.downcast_ref::<webpki::Error>();
+    known == Some(&webpki::Error::CaUsedAsEndEntity)
 }
 
 fn explain_alert(alert: AlertDescription, side: Side, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -239,6 +249,7 @@ fn explain_alert(alert: AlertDescription, side: Side, f: &mut fmt::Formatter<'_>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
 
     fn failed(side: Side, error: impl Into<rustls::Error>) -> String {
         let error = error.into();
@@ -258,6 +269,9 @@ mod tests {
         );
         let expired = failed(Side::Server, CertificateError::Expired);
         assert!(expired.contains("the client's certificate has expired"));
+        let own = rustls::OtherError(Arc::new(webpki::Error::CaUsedAsEndEntity));
+        let own = failed(Side::Client, CertificateError::Other(own));
+        assert!(own.contains("the server's certificate is an authority's own"));
         let unknown = failed(Side::Client, CertificateError::UnknownIssuer);
         assert!(unknown.contains("add the authority to the roots"));
     }
