@@ -5,7 +5,7 @@ use std::process::Command;
 use ropewalk_core::{ProcessProtocol, Spawn, WindowSize, process_output};
 use ropewalk_reactor::Reactor;
 
-use crate::rig::{alone, children, finish, open_descriptors};
+use crate::rig::{alone, children, finish, open_descriptors, opened_since};
 
 /// Set in the environment of a process that was started for one test, to be its program.
 const AS_PROGRAM: &str = "ROPEWALK_TEST_AS_PROGRAM";
@@ -34,11 +34,7 @@ fn program() {
     while !children().is_empty() {
         std::thread::yield_now();
     }
-    let after = open_descriptors();
-    println!(
-        "\nleft: {}",
-        after.iter().filter(|open| !before.contains(open)).count()
-    );
+    println!("\nleft: {}", opened_since(&before).len());
     println!("\nconnections: {}", reactor.connections());
     match finish(&reactor, |reactor| process_output(reactor, &spawn)) {
         Ok(output) => println!("\nthen: {}", output.status),

@@ -195,6 +195,14 @@ pub(crate) fn open_descriptors() -> Vec<String> {
     open
 }
 
+/// What is open now and was not then. (What other threads still had of an earlier test may be gone
+/// meanwhile.)
+pub(crate) fn opened_since(before: &[String]) -> Vec<String> {
+    let mut open = open_descriptors();
+    open.retain(|descriptor| !before.contains(descriptor));
+    open
+}
+
 /// The children of this process, zombies too.
 pub(crate) fn children() -> Vec<String> {
     let own = std::process::id().to_string();
