@@ -181,8 +181,11 @@ fn the_end_waits_for_a_grandchild_that_holds_the_pipe() {
 fn whoever_closes_the_pipes_does_not_wait_for_a_grandchild() {
     let _alone = alone();
     let spawn = Spawn::shell("sleep 1000 & echo $!");
-    let said = run(&spawn, |event, transport| {
-        if event.starts_with("exited") {
+    let (mut has_said, mut has_exited) = (false, false);
+    let said = run(&spawn, move |event, transport| {
+        has_said |= event == "data 1";
+        has_exited |= event.starts_with("exited");
+        if has_said && has_exited {
             transport.lose_connection();
         }
     });
