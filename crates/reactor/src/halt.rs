@@ -43,6 +43,7 @@ impl Halt {
             if waits_here(thread) {
                 return Some(halt);
             }
+            // That a thread has come to wait in a call is told to nobody: it can only be looked at.
             thread::sleep(Duration::from_millis(1));
         }
         None

@@ -9,6 +9,7 @@
 mod batch;
 mod datagrams;
 mod error_queue;
+mod flag;
 mod listener;
 mod overflow;
 mod pipes;
@@ -39,7 +40,7 @@ pub(crate) use listener::probe;
 use listener::{Accepted, Listener};
 use pipes::Pipes;
 use resolver::Resolver;
-use socket::{Socket, Stream, flag};
+use socket::{Socket, Stream};
 
 /// All connections of a loop read into one buffer of this size.
 const READ_BUFFER: usize = 64 * 1024;

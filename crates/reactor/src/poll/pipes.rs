@@ -11,7 +11,7 @@ use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use rustix::io::Errno;
 
-use super::socket::flag;
+use super::flag;
 
 pub(super) struct Pipes {
     read: Option<OwnedFd>,

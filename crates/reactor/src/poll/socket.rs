@@ -21,7 +21,7 @@ use rustix::net::{
 use socket2::{Domain, SockAddr, SockRef, TcpKeepalive, Type};
 
 use super::pipes::Pipes;
-use super::{canonical, connection_token};
+use super::{canonical, connection_token, flag};
 use crate::driver::Target;
 
 /// How many pieces of output are sent by one call.
@@ -38,36 +38,6 @@ const SENT_UNIT: u64 = 64;
 pub(super) const READS: Interest = Interest::READABLE.add(Interest::PRIORITY);
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub(super) const READS: Interest = Interest::READABLE;
-
-/// What is known of a socket.
-pub(super) mod flag {
-    /// The loop wants what can be read.
-    pub(crate) const READING: u16 = 1;
-    /// There may be something to read.
-    pub(crate) const READABLE: u16 = 1 << 1;
-    /// A short read may have stopped before more: the peer's end, or a mark that it set in its
-    /// bytes by sending an urgent one (RFC 9293 section 3.8.5; FTP's ABOR does), or a descriptor
-    /// that came along and is not wanted.
-    pub(crate) const MORE: u16 = 1 << 2;
-    /// The end was read.
-    pub(crate) const READ_END: u16 = 1 << 3;
-    /// The kernel said that it takes bytes.
-    pub(crate) const WRITE_READY: u16 = 1 << 4;
-    /// The loop waits for `writable`.
-    pub(crate) const BLOCKED: u16 = 1 << 5;
-    /// The kernel was asked to say when it takes bytes.
-    pub(crate) const ASKED: u16 = 1 << 6;
-    /// The connection is not up yet.
-    pub(crate) const CONNECTING: u16 = 1 << 7;
-    /// The kernel reported an error.
-    pub(crate) const ERROR: u16 = 1 << 8;
-    /// It stands in the queue of what is ready.
-    pub(crate) const QUEUED: u16 = 1 << 9;
-    /// It is no socket. A short read says nothing: a terminal gives a line at a time.
-    pub(crate) const PIPES: u16 = 1 << 10;
-    /// Descriptors are received.
-    pub(crate) const DESCRIPTORS: u16 = 1 << 11;
-}
 
 /// One connection of the driver: 20 bytes.
 pub(super) struct Socket {
