@@ -155,7 +155,15 @@ impl Wire {
         client: (Box<dyn Protocol>, Vec<Box<dyn Layer>>),
         server: (Box<dyn Protocol>, Vec<Box<dyn Layer>>),
     ) -> Self {
-        let epoch = Instant::now();
+        Self::begun_at(Instant::now(), client, server)
+    }
+
+    /// One whose time begins at `epoch`.
+    pub(crate) fn begun_at(
+        epoch: Instant,
+        client: (Box<dyn Protocol>, Vec<Box<dyn Layer>>),
+        server: (Box<dyn Protocol>, Vec<Box<dyn Layer>>),
+    ) -> Self {
         let context = Rc::new(LoopContext::new(epoch, no_reactor()));
         let channel = |index, (protocol, layers)| {
             Channel::new(
