@@ -46,6 +46,8 @@ use ropewalk_core::{
     SocketOption,
 };
 
+use crate::threads::PoolThreads;
+
 /// Names a listener within its loop: a small number, used again after `close_listener`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ListenerId(pub u32);
@@ -253,6 +255,11 @@ pub trait Driver {
 
     /// Closes the connection with a reset.
     fn abort(&self, connection: ConnectionId);
+
+    /// What stands for the threads of the loop's own pool, if they are not the operating system's.
+    fn pool_threads(&self) -> Option<Arc<dyn PoolThreads>> {
+        None
+    }
 
     /// Waits until something happens, `timeout` has passed (`None`: without end) or it is woken,
     /// and reports what is ready.

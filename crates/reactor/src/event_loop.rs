@@ -100,7 +100,7 @@ enum State {
 
 /// How a run ends.
 #[derive(Clone, Copy)]
-enum Outcome {
+pub(crate) enum Outcome {
     Finished,
     EndedAtOnce,
     TimedOut,
@@ -130,7 +130,7 @@ impl EventLoop {
                 awaited: RefCell::default(),
                 unfinished: RefCell::default(),
                 remote,
-                jobs: Jobs::new(),
+                jobs: Jobs::new(driver.pool_threads()),
                 processes: Processes::default(),
                 stalls: Stalls::new(),
                 startup: RefCell::default(),
@@ -144,6 +144,23 @@ impl EventLoop {
     }
 
     pub(crate) fn run(&self) -> Result<(), RunError> {
+        self.begin_run()?;
+        let here = 0_u8;
+        let base = std::ptr::from_ref(&here).addr();
+        let activity = self.context.activity();
+        let watch = watchdog::watch(&self.stalls, activity, &self.remote, base);
+        let outcome = loop {
+            if let Some(outcome) = self.step(Self::timeout) {
+                break outcome;
+            }
+        };
+        let ended = self.end_run(outcome);
+        drop(watch);
+        ended
+    }
+
+    /// A run begins: its [steps](Self::step) come next, and then its [end](Self::end_run).
+    pub(crate) fn begin_run(&self) -> Result<(), RunError> {
         if self.state.get() != State::Idle {
             return Err(RunError::AlreadyRunning);
         }
@@ -151,30 +168,36 @@ impl EventLoop {
         self.outcome.set(None);
         self.remote.begin_run();
         self.jobs.pool.reopen();
-        let here = 0_u8;
-        let base = std::ptr::from_ref(&here).addr();
-        let activity = self.context.activity();
-        let watch = watchdog::watch(&self.stalls, activity, &self.remote, base);
         self.wake_up();
-        let outcome = loop {
-            self.run_startup();
-            if self.stop_wanted.replace(false) {
-                self.begin_shutdown();
-            }
-            if let Some(outcome) = self.outcome.get() {
-                break Ok(outcome);
-            }
-            if let Err(error) = self.turn() {
-                break Err(RunError::Driver(error));
-            }
-            // After the turn: it may have completed the shutdown in time, if only just.
-            if self.shutdown.overdue.get() && self.outcome.get().is_none() {
-                self.outcome.set(Some(Outcome::TimedOut));
-            }
-        };
+        Ok(())
+    }
+
+    /// One turn, which waits no longer than `timeout` says. `Some` when the run is over.
+    pub(crate) fn step(
+        &self,
+        timeout: impl FnOnce(&Self) -> Option<Duration>,
+    ) -> Option<Result<Outcome, RunError>> {
+        self.run_startup();
+        if self.stop_wanted.replace(false) {
+            self.begin_shutdown();
+        }
+        if let Some(outcome) = self.outcome.get() {
+            return Some(Ok(outcome));
+        }
+        if let Err(error) = self.turn(timeout(self)) {
+            return Some(Err(RunError::Driver(error)));
+        }
+        // After the turn: it may have completed the shutdown in time, if only just.
+        if self.shutdown.overdue.get() && self.outcome.get().is_none() {
+            self.outcome.set(Some(Outcome::TimedOut));
+        }
+        None
+    }
+
+    /// Ends all that is left of the run.
+    pub(crate) fn end_run(&self, outcome: Result<Outcome, RunError>) -> Result<(), RunError> {
         let connections = self.connections.borrow().len();
         let jobs = self.clear();
-        drop(watch);
         // It was meant for the run that is over.
         self.stop_wanted.set(false);
         self.state.set(State::Idle);
@@ -189,8 +212,11 @@ impl EventLoop {
         }
     }
 
-    fn turn(&self) -> io::Result<()> {
-        let timeout = self.timeout();
+    pub(crate) fn is_running(&self) -> bool {
+        self.state.get() == State::Running
+    }
+
+    fn turn(&self, timeout: Option<Duration>) -> io::Result<()> {
         self.context.activity().begin(Doing::Waiting);
         self.remote.fall_asleep();
         let busy = self.has_work() || self.remote.has_calls();
@@ -219,6 +245,16 @@ impl EventLoop {
         Ok(())
     }
 
+    /// When the next turn has something to do, if nothing happens before: `None` for never. It is
+    /// taken for asleep from here on, so that who hands something over wakes it.
+    pub(crate) fn next_turn(&self) -> Option<Instant> {
+        self.remote.fall_asleep();
+        if self.has_work() || self.remote.has_calls() {
+            return Some(self.driver.now());
+        }
+        self.next_due()
+    }
+
     fn has_work(&self) -> bool {
         self.tasks.has_woken()
             || self.context.has_touched()
@@ -231,13 +267,18 @@ impl EventLoop {
 
     /// How long there is nothing to do, if nothing happens.
     fn timeout(&self) -> Option<Duration> {
+        let next = self.next_due()?;
+        Some(next.saturating_duration_since(self.driver.now()))
+    }
+
+    /// When the next timer or deadline is due.
+    fn next_due(&self) -> Option<Instant> {
         let deadline = self.deadlines.borrow().next_wake();
         let deadline = deadline.map(|nanos| self.context.instant(nanos));
-        let next = [deadline, self.timers.next_wake()]
+        [deadline, self.timers.next_wake()]
             .into_iter()
             .flatten()
-            .min()?;
-        Some(next.saturating_duration_since(self.driver.now()))
+            .min()
     }
 
     /// Reads the time for this turn.

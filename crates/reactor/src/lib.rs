@@ -18,6 +18,7 @@ pub mod driver;
 mod event_loop;
 mod exec;
 mod file_watcher;
+mod guest;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod halt;
 mod happy_eyeballs;
@@ -42,11 +43,12 @@ mod workers;
 
 pub use descriptors::raise_descriptor_limit;
 pub use file_watcher::{FileChange, FileEvents, FileWatcher, WatchError, WatchOptions};
+pub use guest::Guest;
 pub use poll::PollDriver;
 pub use react::react;
 pub use reactor::{Handle, Reactor, RunError};
 pub use remote::ReactorRemote;
 pub use shutdown::Phase;
 pub use signals::{SignalGuard, stop_on_signals};
-pub use threads::{BlockingCallError, StillRunning, ThreadPool};
+pub use threads::{BlockingCallError, PoolJob, PoolThread, PoolThreads, StillRunning, ThreadPool};
 pub use workers::{Worker, Workers, WorkersError};

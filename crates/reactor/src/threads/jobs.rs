@@ -5,11 +5,11 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 
 use ropewalk_core::{Deferred, JobName, Resolver, ThreadJobError};
 
-use super::pool::{Shared, ThreadPool, run_guarded};
+use super::pool::{PoolThreads, Shared, ThreadPool, run_guarded};
 use crate::event_loop::{EventLoop, guard};
 use crate::remote::ReactorRemote;
 
@@ -31,9 +31,9 @@ struct Waiting {
 }
 
 impl Jobs {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(threads: Option<Arc<dyn PoolThreads>>) -> Self {
         Self {
-            pool: ThreadPool::new("reactor", 0..=10),
+            pool: ThreadPool::on(threads, "reactor", 0..=10),
             waiting: RefCell::default(),
             given: Cell::new(0),
             drained: RefCell::default(),

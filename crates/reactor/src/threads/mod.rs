@@ -8,4 +8,4 @@ pub(crate) mod jobs;
 mod pool;
 
 pub use blocking::BlockingCallError;
-pub use pool::{StillRunning, ThreadPool};
+pub use pool::{PoolJob, PoolThread, PoolThreads, StillRunning, ThreadPool};

@@ -51,6 +51,8 @@ pub struct ThreadPool {
 
 pub(crate) struct Shared {
     name: String,
+    /// What starts its threads, unless they are the operating system's.
+    threads: Option<Arc<dyn PoolThreads>>,
     state: Mutex<State>,
     /// There is a job, or the pool was stopped, or its size has changed.
     work: Condvar,
@@ -89,9 +91,18 @@ impl ThreadPool {
     /// Up to 1024 jobs wait when all threads are at work.
     #[must_use]
     pub fn new(name: impl Into<String>, threads: RangeInclusive<usize>) -> Self {
+        Self::on(None, name, threads)
+    }
+
+    pub(crate) fn on(
+        starts: Option<Arc<dyn PoolThreads>>,
+        name: impl Into<String>,
+        threads: RangeInclusive<usize>,
+    ) -> Self {
         Self {
             shared: Arc::new(Shared {
                 name: name.into(),
+                threads: starts,
                 state: Mutex::new(State {
                     threads: sensible(&threads),
                     queue_limit: QUEUE_LIMIT,
@@ -358,9 +369,14 @@ impl Shared {
             return Ok(false);
         }
         let shared = Arc::clone(self);
-        let name = format!("{}-{}", self.name, state.started);
-        let thread = thread::Builder::new().name(name);
-        thread.spawn(move || shared.work())?;
+        match &self.threads {
+            Some(threads) => threads.start(PoolThread { shared }),
+            None => {
+                let name = format!("{}-{}", self.name, state.started);
+                let thread = thread::Builder::new().name(name);
+                thread.spawn(move || shared.work())?;
+            }
+        }
         state.started += 1;
         state.alive += 1;
         state.idle += 1;
@@ -376,21 +392,11 @@ impl Shared {
     fn work(&self) {
         let mut state = self.lock();
         loop {
-            if let Some(job) = state.queue.pop_front() {
-                state.idle -= 1;
-                state.running.insert(job.number, job.name);
+            if let Some(job) = state.begin_job() {
                 drop(state);
                 // What runs here guards itself; but a thread must not be lost, whatever happens.
                 let _ = catch_unwind(AssertUnwindSafe(job.run));
-                state = self.lock();
-                state.running.remove(&job.number);
-                state.idle += 1;
-                let done = state.take_done();
-                if !done.is_empty() {
-                    drop(state);
-                    run_all(done);
-                    state = self.lock();
-                }
+                state = self.end_job(job.number);
                 if state.alive <= *state.threads.end() {
                     continue;
                 }
@@ -407,6 +413,25 @@ impl Shared {
                 }
             }
         }
+        self.end_thread(state);
+    }
+
+    /// A thread is idle again. What was waiting for the last job is called.
+    fn end_job(&self, number: u64) -> MutexGuard<'_, State> {
+        let mut state = self.lock();
+        state.running.remove(&number);
+        state.idle += 1;
+        let done = state.take_done();
+        if done.is_empty() {
+            return state;
+        }
+        drop(state);
+        run_all(done);
+        self.lock()
+    }
+
+    /// An idle thread ends.
+    fn end_thread(&self, mut state: MutexGuard<'_, State>) {
         state.alive -= 1;
         state.idle -= 1;
         drop(state);
@@ -432,6 +457,14 @@ impl Shared {
 }
 
 impl State {
+    /// A thread takes the first job.
+    fn begin_job(&mut self) -> Option<Job> {
+        let job = self.queue.pop_front()?;
+        self.idle -= 1;
+        self.running.insert(job.number, job.name.clone());
+        Some(job)
+    }
+
     /// Who waits for the last job, if it is done.
     fn take_done(&mut self) -> Vec<Run> {
         if self.stopped && self.queue.is_empty() && self.running.is_empty() {
@@ -444,6 +477,75 @@ impl State {
         let waiting = self.queue.iter().map(|job| &job.name);
         let all = self.running.values().chain(waiting);
         all.map(JobName::to_string).collect()
+    }
+}
+
+/// What starts the threads of a loop's own pool where they are not the operating system's: for
+/// those who implement a driver whose time is its own.
+pub trait PoolThreads: Send + Sync {
+    /// A thread begins. It is called with the pool's lock held: `thread` is to be put aside, and
+    /// used, or dropped, later.
+    fn start(&self, thread: PoolThread);
+}
+
+/// A thread of a pool, to be given its jobs by a driver. Dropping it ends it.
+pub struct PoolThread {
+    shared: Arc<Shared>,
+}
+
+impl PoolThread {
+    /// The job that it is to run next; `None` if there is nothing to do, and it may end.
+    #[must_use]
+    pub fn next_job(&mut self) -> Option<PoolJob> {
+        let job = self.shared.lock().begin_job()?;
+        Some(PoolJob {
+            shared: Arc::clone(&self.shared),
+            number: job.number,
+            run: Some(job.run),
+        })
+    }
+}
+
+impl Drop for PoolThread {
+    fn drop(&mut self) {
+        self.shared.end_thread(self.shared.lock());
+    }
+}
+
+impl fmt::Debug for PoolThread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PoolThread({})", self.shared.name)
+    }
+}
+
+/// A job that a thread has begun with. Dropping it unrun loses it.
+pub struct PoolJob {
+    shared: Arc<Shared>,
+    number: u64,
+    run: Option<Run>,
+}
+
+impl PoolJob {
+    /// Runs it, on this thread. A panic in it is logged, or told to whoever waits for its result.
+    pub fn run(mut self) {
+        if let Some(run) = self.run.take() {
+            // What runs here guards itself.
+            let _ = catch_unwind(AssertUnwindSafe(run));
+        }
+    }
+}
+
+impl Drop for PoolJob {
+    fn drop(&mut self) {
+        let lost = self.run.take();
+        drop(lost);
+        drop(self.shared.end_job(self.number));
+    }
+}
+
+impl fmt::Debug for PoolJob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PoolJob({} of {})", self.number, self.shared.name)
     }
 }
 
