@@ -1,0 +1,29 @@
+//! A simulated world for network programs: hosts, links, faults, and time that passes only when
+//! something happens.
+//!
+//! The very server that runs in production runs here unchanged, on the same loop, over a driver that
+//! is a network in memory. All of it is on one thread, and one seed decides everything: a run that
+//! has found a mistake can be run again.
+#![forbid(unsafe_code)]
+
+mod clock;
+mod datagrams;
+mod driver;
+mod host;
+mod link;
+mod listeners;
+mod machine;
+mod names;
+mod net;
+mod packet;
+mod random;
+mod socket;
+mod streams;
+mod trace;
+mod waker;
+mod world;
+
+pub use host::Host;
+pub use link::Link;
+pub use random::Random;
+pub use world::World;

@@ -1,0 +1,175 @@
+//! The way from one host to another: how long it takes, how much it carries, what it loses.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::machine::HostId;
+use crate::net::{Nanos, nanos};
+use crate::packet::Packet;
+use crate::random::Random;
+
+/// What the way from one host to another is like. Each direction has its own.
+///
+/// ```
+/// use ropewalk_sim::{Link, World};
+/// use std::time::Duration;
+///
+/// let world = World::new(1);
+/// let (near, far) = (world.host("near"), world.host("far"));
+/// let satellite = Link {
+///     latency: Duration::from_millis(250)..=Duration::from_millis(300),
+///     bandwidth: Some(1_000_000),
+///     ..Link::default()
+/// };
+/// world.set_link(&near, &far, &satellite);
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Link {
+    /// How long a packet is under way: any time in this range.
+    pub latency: std::ops::RangeInclusive<Duration>,
+    /// How likely a packet is late by up to [`delay`](Self::delay) more. What is sent after it on the
+    /// same connection waits for it; datagrams overtake it.
+    pub delayed: f64,
+    /// How late those are that are delayed, at most.
+    pub delay: Duration,
+    /// Bytes per second; `None` for any number.
+    pub bandwidth: Option<u64>,
+    /// How likely a packet is lost. TCP sends it again.
+    pub loss: f64,
+    /// How likely a datagram comes twice.
+    pub duplication: f64,
+    /// The largest packet, in bytes, with its headers. TCP cuts its bytes into such pieces; a
+    /// datagram that is larger is lost if one of its fragments is.
+    pub mtu: usize,
+}
+
+/// A good local network: 100 µs to 1 ms, 125 MB/s, nothing is lost.
+impl Default for Link {
+    fn default() -> Self {
+        Self {
+            latency: Duration::from_micros(100)..=Duration::from_millis(1),
+            delayed: 0.0,
+            delay: Duration::from_millis(100),
+            bandwidth: Some(125_000_000),
+            loss: 0.0,
+            duplication: 0.0,
+            mtu: 1500,
+        }
+    }
+}
+
+impl Link {
+    /// Within a host: nothing is lost, and nothing waits.
+    fn within() -> Self {
+        Self {
+            latency: Duration::from_micros(5)..=Duration::from_micros(20),
+            bandwidth: None,
+            mtu: 65_536,
+            ..Self::default()
+        }
+    }
+}
+
+/// A link, and what has befallen it.
+pub(crate) struct LinkState {
+    pub(crate) link: Link,
+    /// How many faults cut it at present.
+    pub(crate) cut: u32,
+    /// How many faults hold what it carries, and what they hold.
+    pub(crate) holds: u32,
+    pub(crate) held: Vec<Packet>,
+    /// Bytes per second and per packet for as long as a fault makes it slow.
+    pub(crate) trickle: Option<u64>,
+    /// When the last packet has left.
+    busy_until: Nanos,
+}
+
+/// What becomes of a packet that is sent.
+pub(crate) enum Way {
+    /// It arrives then.
+    Arrives(Nanos),
+    /// It is kept by the link.
+    Held,
+    Lost,
+}
+
+impl LinkState {
+    fn new(link: Link) -> Self {
+        Self {
+            link,
+            cut: 0,
+            holds: 0,
+            held: Vec::new(),
+            trickle: None,
+            busy_until: 0,
+        }
+    }
+
+    /// A packet of `size` bytes is sent at `now`.
+    pub(crate) fn send(&mut self, now: Nanos, size: usize, random: &mut Random) -> Way {
+        if self.holds > 0 {
+            return Way::Held;
+        }
+        if self.cut > 0 || random.chance(self.link.loss) {
+            return Way::Lost;
+        }
+        let bandwidth = self.trickle.or(self.link.bandwidth);
+        let departs = match bandwidth {
+            None => now,
+            Some(bandwidth) => {
+                let takes = size as u64 * 1_000_000_000 / bandwidth.max(1);
+                self.busy_until = self.busy_until.max(now) + takes;
+                self.busy_until
+            }
+        };
+        let (least, most) = (*self.link.latency.start(), *self.link.latency.end());
+        let mut takes = random.between(least, most);
+        if random.chance(self.link.delayed) {
+            takes += random.between(Duration::ZERO, self.link.delay);
+        }
+        Way::Arrives(departs + nanos(takes))
+    }
+
+    /// How many bytes of a stream one packet carries.
+    pub(crate) fn segment(&self) -> usize {
+        match self.trickle {
+            Some(_) => 1,
+            None => self.link.mtu.saturating_sub(40).max(1),
+        }
+    }
+}
+
+/// All links, made when they are first used.
+pub(crate) struct Links {
+    between: BTreeMap<(HostId, HostId), LinkState>,
+    default: Link,
+}
+
+impl Links {
+    pub(crate) fn new() -> Self {
+        Self {
+            between: BTreeMap::new(),
+            default: Link::default(),
+        }
+    }
+
+    pub(crate) fn get(&mut self, from: HostId, to: HostId) -> &mut LinkState {
+        let default = &self.default;
+        self.between.entry((from, to)).or_insert_with(|| {
+            LinkState::new(match from == to {
+                true => Link::within(),
+                false => default.clone(),
+            })
+        })
+    }
+
+    /// What links are like that nobody has said more about.
+    pub(crate) fn set_default(&mut self, link: &Link) {
+        self.default = link.clone();
+        for ((from, to), state) in &mut self.between {
+            if from != to {
+                state.link = link.clone();
+            }
+        }
+    }
+}

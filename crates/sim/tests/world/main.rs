@@ -1,0 +1,4 @@
+//! The simulated world, seen from the programs in it.
+
+mod rig;
+mod streams;
