@@ -346,7 +346,7 @@ impl Net {
         };
         for other in hosts {
             // A packet that is cut into fragments is lost with any of them.
-            let link = &self.links.get(host, other).link;
+            let link = self.links.get(host, other).present();
             let fragments = data.len() / link.mtu.max(1);
             let loss = link.loss;
             if (0..fragments).any(|_| self.random.chance(loss)) {

@@ -272,7 +272,7 @@ impl SimDriver {
         for _ in 0..ACCEPTS_IN_A_ROW {
             let next = self.ask(|net| {
                 let machine = net.machine(host);
-                let limit = machine.descriptors >= machine.descriptor_limit;
+                let limit = machine.has_no_descriptor();
                 let listener = machine.listeners.get_mut(&id)?;
                 if listener.resting || listener.waiting.is_empty() {
                     return None;

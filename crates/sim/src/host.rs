@@ -126,7 +126,7 @@ impl Host {
             net.trace(self.id, What::Killed, 0, 0);
             net.end_program(self.id);
         });
-        self.world.end(self.id);
+        self.world.end_program(self.id);
         let threads = self.net(|net| net.take_threads(self.id));
         drop(threads);
     }
@@ -139,7 +139,7 @@ impl Host {
             net.forget_program(self.id);
             net.machine(self.id).is_up = false;
         });
-        self.world.end(self.id);
+        self.world.end_program(self.id);
         let threads = self.net(|net| net.take_threads(self.id));
         drop(threads);
     }

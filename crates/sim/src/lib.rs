@@ -9,6 +9,7 @@
 mod clock;
 mod datagrams;
 mod driver;
+mod fault;
 mod host;
 mod link;
 mod listeners;
@@ -17,13 +18,16 @@ mod names;
 mod net;
 mod packet;
 mod random;
+mod schedule;
 mod socket;
 mod streams;
 mod trace;
 mod waker;
 mod world;
 
+pub use fault::Fault;
 pub use host::Host;
 pub use link::Link;
 pub use random::Random;
+pub use schedule::{Planned, Schedule};
 pub use world::World;

@@ -70,9 +70,14 @@ impl Link {
     }
 }
 
+/// A packet that would wait longer than this for those before it is lost.
+const QUEUE: Nanos = 1_000_000_000;
+
 /// A link, and what has befallen it.
 pub(crate) struct LinkState {
     pub(crate) link: Link,
+    /// What it is for as long as a fault makes it so.
+    pub(crate) worse: Option<Link>,
     /// How many faults cut it at present.
     pub(crate) cut: u32,
     /// How many faults hold what it carries, and what they hold.
@@ -97,6 +102,7 @@ impl LinkState {
     fn new(link: Link) -> Self {
         Self {
             link,
+            worse: None,
             cut: 0,
             holds: 0,
             held: Vec::new(),
@@ -110,31 +116,37 @@ impl LinkState {
         if self.holds > 0 {
             return Way::Held;
         }
-        if self.cut > 0 || random.chance(self.link.loss) {
+        let link = self.worse.as_ref().unwrap_or(&self.link);
+        if self.cut > 0 || random.chance(link.loss) {
             return Way::Lost;
         }
-        let bandwidth = self.trickle.or(self.link.bandwidth);
+        let bandwidth = self.trickle.or(link.bandwidth);
         let departs = match bandwidth {
             None => now,
+            Some(_) if self.busy_until > now + QUEUE => return Way::Lost,
             Some(bandwidth) => {
                 let takes = size as u64 * 1_000_000_000 / bandwidth.max(1);
                 self.busy_until = self.busy_until.max(now) + takes;
                 self.busy_until
             }
         };
-        let (least, most) = (*self.link.latency.start(), *self.link.latency.end());
-        let mut takes = random.between(least, most);
-        if random.chance(self.link.delayed) {
-            takes += random.between(Duration::ZERO, self.link.delay);
+        let mut takes = random.between(*link.latency.start(), *link.latency.end());
+        if random.chance(link.delayed) {
+            takes += random.between(Duration::ZERO, link.delay);
         }
         Way::Arrives(departs + nanos(takes))
+    }
+
+    /// What it is like now.
+    pub(crate) fn present(&self) -> &Link {
+        self.worse.as_ref().unwrap_or(&self.link)
     }
 
     /// How many bytes of a stream one packet carries.
     pub(crate) fn segment(&self) -> usize {
         match self.trickle {
             Some(_) => 1,
-            None => self.link.mtu.saturating_sub(40).max(1),
+            None => self.present().mtu.saturating_sub(40).max(1),
         }
     }
 }

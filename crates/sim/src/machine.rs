@@ -59,6 +59,8 @@ pub(crate) struct Machine {
     pub(crate) paths: BTreeMap<Arc<Path>, PathOwner>,
     pub(crate) descriptors: usize,
     pub(crate) descriptor_limit: usize,
+    /// What it is for as long as a fault makes it so.
+    pub(crate) spare_descriptors: Option<usize>,
     /// It refuses all that ask for a connection.
     pub(crate) refuses: u32,
     /// It answers to nothing, and nothing comes to it.
@@ -114,6 +116,7 @@ impl Machine {
             paths: BTreeMap::new(),
             descriptors: 0,
             descriptor_limit: DESCRIPTORS,
+            spare_descriptors: None,
             refuses: 0,
             is_dark: 0,
             reads_slowly: None,
@@ -137,11 +140,16 @@ impl Machine {
 
     /// Takes one more descriptor.
     pub(crate) fn take_descriptor(&mut self) -> io::Result<()> {
-        if self.descriptors >= self.descriptor_limit {
+        if self.has_no_descriptor() {
             return Err(rustix::io::Errno::MFILE.into());
         }
         self.descriptors += 1;
         Ok(())
+    }
+
+    pub(crate) fn has_no_descriptor(&self) -> bool {
+        let limit = self.spare_descriptors.unwrap_or(usize::MAX);
+        self.descriptors >= self.descriptor_limit.min(limit)
     }
 
     pub(crate) fn free_descriptor(&mut self) {

@@ -248,7 +248,7 @@ impl Net {
             sender.out.arrives = at;
         }
         if let Body::Datagram { .. } = packet.body {
-            let duplication = self.links.get(packet.from, packet.to).link.duplication;
+            let duplication = self.links.get(packet.from, packet.to).present().duplication;
             if self.random.chance(duplication) {
                 let later = at + self.random.below(10_000_000);
                 self.schedule(later, Event::Packet(packet.clone()));

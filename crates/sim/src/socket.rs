@@ -30,6 +30,12 @@ const RTO_MOST: Nanos = 120_000_000_000;
 /// The time before the first SYN is sent again.
 pub(crate) const RTO_SYN: Nanos = 1_000_000_000;
 
+/// How many segments are sent before the first is acknowledged (RFC 6928).
+const INITIAL: u64 = 10;
+
+/// More than any window.
+const MOST_UNDER_WAY: u64 = 1 << 30;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
     /// It has asked, and waits for an answer.
@@ -107,6 +113,10 @@ pub(crate) struct Sending {
     pub(crate) ended: bool,
     pub(crate) end_sent: bool,
     pub(crate) end_acknowledged: bool,
+    /// How many bytes may be under way as far as the network is concerned, and from where on that
+    /// grows slowly (RFC 5681). 0 before anything was sent.
+    congestion: u64,
+    threshold: u64,
     /// Since when something has been waiting for an acknowledgement.
     pub(crate) waiting_since: Option<Nanos>,
     /// How often it was sent again.
@@ -155,6 +165,8 @@ impl Sending {
             ended: false,
             end_sent: false,
             end_acknowledged: false,
+            congestion: 0,
+            threshold: u64::MAX,
             waiting_since: None,
             retries: 0,
             smoothed: None,
@@ -185,7 +197,11 @@ impl Sending {
     /// What is to be sent next, of up to `most` bytes. `probe` sends one that the peer has no room
     /// for, to learn whether it has.
     pub(crate) fn next_piece(&mut self, now: Nanos, most: usize, probe: bool) -> Option<Piece> {
-        let window = self.window.max(self.acknowledged + u64::from(probe));
+        if self.congestion == 0 {
+            self.congestion = INITIAL * most as u64;
+        }
+        let window = self.window.min(self.acknowledged + self.congestion);
+        let window = window.max(self.acknowledged + u64::from(probe));
         let room = window.saturating_sub(self.next).min(self.end() - self.next);
         let len = usize::try_from(room).unwrap_or(most).min(most);
         let ends = self.ended && !self.end_sent && self.next + len as u64 == self.end();
@@ -213,6 +229,11 @@ impl Sending {
         }
         self.buffer.drain(..bytes as usize);
         self.acknowledged += bytes;
+        let growth = match self.congestion < self.threshold {
+            true => bytes,
+            false => (bytes * bytes).div_ceil(self.congestion.max(1)),
+        };
+        self.congestion = (self.congestion + growth).min(MOST_UNDER_WAY);
         // It may have been given up for lost, and have come nevertheless.
         self.next = self.next.max(self.acknowledged);
         self.end_sent |= ends;
@@ -251,7 +272,9 @@ impl Sending {
     }
 
     /// Nothing was heard of what is under way: it is all sent again.
-    pub(crate) fn go_back(&mut self) {
+    pub(crate) fn go_back(&mut self, segment: u64) {
+        self.threshold = ((self.next - self.acknowledged) / 2).max(2 * segment);
+        self.congestion = segment;
         self.next = self.acknowledged;
         self.end_sent = self.end_acknowledged;
         self.measured = None;

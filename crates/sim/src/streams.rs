@@ -603,9 +603,11 @@ impl Net {
                 if now - since.max(socket.heard) >= nanos(limit) {
                     return self.break_with(id, Errno::TIMEDOUT);
                 }
-                socket.out.go_back();
-                let number = socket.number;
-                let host = socket.host;
+                let (host, other, number) = (socket.host, socket.other, socket.number);
+                let segment = self.links.get(host, other).segment() as u64;
+                if let Some(socket) = self.socket(id) {
+                    socket.out.go_back(segment);
+                }
                 self.trace(host, What::Retried, number, 0);
                 self.push(id, true);
             }

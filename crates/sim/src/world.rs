@@ -6,7 +6,7 @@ use std::fmt;
 use std::io;
 use std::net::IpAddr;
 use std::ops::ControlFlow;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -422,7 +422,11 @@ impl World {
     #[must_use]
     pub fn trace(&self) -> String {
         let net = self.inner.net.borrow();
-        net.trace.print(|host| net.name_of(host))
+        net.trace
+            .print(|host| match net.machines.get(host.0 as usize) {
+                Some(machine) => Rc::clone(&machine.name),
+                None => "-".into(),
+            })
     }
 
     /// A number that stands for all that has happened: two runs with the same one were the same.
@@ -435,6 +439,26 @@ impl World {
     #[must_use]
     pub fn events(&self) -> u64 {
         self.inner.net.borrow().trace.count()
+    }
+
+    /// Notes something in the trace, and in its hash.
+    pub fn say(&self, text: &str) {
+        let mut net = self.inner.net.borrow_mut();
+        let now = net.now;
+        net.trace.say(now, HostId(u32::MAX), text);
+    }
+
+    /// The host of this name, if there is one.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<Host> {
+        let net = self.inner.net.borrow();
+        let number = net.machines.iter().position(|one| &*one.name == name)?;
+        Some(Host::new(self.clone(), HostId(number as u32)))
+    }
+
+    /// For those that the world itself keeps.
+    pub(crate) fn downgrade(&self) -> WeakWorld {
+        WeakWorld(Rc::downgrade(&self.inner))
     }
 
     pub(crate) fn net(&self) -> &Rc<RefCell<Net>> {
@@ -481,7 +505,7 @@ impl World {
     }
 
     /// Ends a program, with no chance to do anything: what it still tries comes to nothing.
-    pub(crate) fn end(&self, host: HostId) {
+    pub(crate) fn end_program(&self, host: HostId) {
         let guest = {
             let mut programs = self.inner.programs.borrow_mut();
             let program = &mut programs[host.0 as usize];
@@ -489,6 +513,15 @@ impl World {
             program.guest.take()
         };
         drop(guest);
+    }
+}
+
+/// Keeps no world alive.
+pub(crate) struct WeakWorld(Weak<Inner>);
+
+impl WeakWorld {
+    pub(crate) fn upgrade(&self) -> Option<World> {
+        self.0.upgrade().map(|inner| World { inner })
     }
 }
 

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use ropewalk_sim::{Link, World};
+use ropewalk_sim::{Fault, Link, World};
 
 use crate::rig::{Log, ask, echo_at, pattern};
 
@@ -31,4 +31,52 @@ fn a_megabyte_goes_there_and_back_over_a_bad_link_and_nothing_is_changed() {
         assert_eq!(server.descriptors(), 1, "the listener");
         assert_eq!(client.descriptors(), 0);
     }
+}
+
+/// What a client's log says when the server is in this state.
+fn asked(prepare: impl FnOnce(&World)) -> (Vec<String>, Duration, World) {
+    let world = World::new(5);
+    let (server, client) = (world.host("server"), world.host("client"));
+    server.start(|reactor| echo_at(reactor, "tcp:7"));
+    world.run_for(Duration::from_secs(1));
+    prepare(&world);
+    let log = Log::default();
+    let noted = Rc::clone(&log);
+    client.start(move |reactor| {
+        ask(reactor, "tcp:server:7:timeout=1h", pattern(100), &noted);
+    });
+    let begun = world.now();
+    let told = Rc::clone(&log);
+    world.run_until(HOUR * 2, || told.borrow().iter().any(|line| line != "made"));
+    let took = world.now() - begun;
+    let log = log.borrow().clone();
+    (log, took, world)
+}
+
+#[test]
+fn who_does_not_listen_refuses_and_who_is_dark_lets_one_wait_as_linux_does() {
+    let (log, took, _) = asked(|world| world.begin(&Fault::Refusal("server".into())));
+    assert!(log[0].contains("refused"), "{log:?}");
+    assert!(took < Duration::from_millis(50), "{took:?}");
+    let (log, took, world) = asked(|world| world.begin(&Fault::Darkness("server".into())));
+    assert!(log[0].contains("timed out"), "{log:?}");
+    assert_eq!(took.as_secs(), 127, "{}", world.trace());
+    let (log, took, _) = asked(|world| world.begin(&Fault::Crash("server".into())));
+    assert!(log[0].contains("timed out"), "{log:?}");
+    assert_eq!(took.as_secs(), 127);
+    let (log, _, _) = asked(|world| world.begin(&Fault::Kill("server".into())));
+    assert!(log[0].contains("refused"), "{log:?}");
+    let (log, took, _) = asked(|world| world.begin(&Fault::NoNames("client".into())));
+    assert!(log[0].contains("name resolution"), "{log:?}");
+    assert_eq!(took.as_secs(), 10);
+}
+
+#[test]
+fn a_partition_that_ends_only_delays_and_one_that_lasts_ends_the_connection() {
+    let (log, took, world) = asked(|world| {
+        let partition = Fault::Partition("client".into(), "server".into());
+        world.inflict(&partition, Duration::from_secs(20));
+    });
+    assert_eq!(log[..2], ["made", "answered"], "{}", world.trace());
+    assert_eq!(took.as_secs(), 31, "the sixth SYN gets through");
 }
