@@ -9,6 +9,7 @@ use std::time::Duration;
 use ropewalk_reactor::driver::Driver;
 use ropewalk_reactor::{Handle, Reactor};
 
+use crate::disk::Disk;
 use crate::driver::SimDriver;
 use crate::machine::{HostId, PathOwner};
 use crate::net::{Net, nanos};
@@ -45,6 +46,13 @@ impl Host {
     #[must_use]
     pub fn addresses(&self) -> [IpAddr; 2] {
         self.net(|net| net.machine(self.id).addresses)
+    }
+
+    /// What it keeps when its program ends, and when its power fails. A program that was killed, or
+    /// lost its power, must not write to it any more: it is dropped then, and its destructors run.
+    #[must_use]
+    pub fn disk(&self) -> Disk {
+        self.net(|net| net.machine(self.id).disk.clone())
     }
 
     /// Runs a program on it, from the next turn on: `main` is called with its reactor, and again
@@ -142,6 +150,7 @@ impl Host {
         self.world.end_program(self.id);
         let threads = self.net(|net| net.take_threads(self.id));
         drop(threads);
+        self.disk().lose_unsynced();
     }
 
     /// Runs its program anew, after it has ended, was killed, or the host has crashed. Nothing happens

@@ -8,7 +8,10 @@
 
 mod clock;
 mod datagrams;
+mod disk;
 mod driver;
+mod ending;
+mod explore;
 mod fault;
 mod host;
 mod link;
@@ -16,15 +19,19 @@ mod listeners;
 mod machine;
 mod names;
 mod net;
+mod opening;
 mod packet;
 mod random;
 mod schedule;
 mod socket;
 mod streams;
+mod timing;
 mod trace;
 mod waker;
 mod world;
 
+pub use disk::Disk;
+pub use explore::{Found, Passed, explore};
 pub use fault::Fault;
 pub use host::Host;
 pub use link::Link;

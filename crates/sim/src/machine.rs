@@ -14,6 +14,7 @@ use slab::Slab;
 
 use crate::clock::HostClock;
 use crate::datagrams::Port;
+use crate::disk::Disk;
 use crate::listeners::Listener;
 use crate::net::Nanos;
 use crate::socket::SocketId;
@@ -39,6 +40,7 @@ pub(crate) struct Machine {
     /// Its reactor runs by itself, and moves the world while it waits.
     pub(crate) drives: bool,
     pub(crate) clock: HostClock,
+    pub(crate) disk: Disk,
     pub(crate) waker: Arc<SimWaker>,
     /// What its loop is to be told.
     pub(crate) ready: Vec<Ready>,
@@ -103,6 +105,7 @@ impl Machine {
             incarnation: 0,
             drives: false,
             clock: HostClock::new(),
+            disk: Disk::default(),
             waker,
             ready: Vec::new(),
             turn: None,
