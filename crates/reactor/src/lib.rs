@@ -50,5 +50,7 @@ pub use reactor::{Handle, Reactor, RunError};
 pub use remote::ReactorRemote;
 pub use shutdown::Phase;
 pub use signals::{SignalGuard, stop_on_signals};
-pub use threads::{BlockingCallError, PoolJob, PoolThread, PoolThreads, StillRunning, ThreadPool};
+pub use threads::{
+    Baton, BlockingCallError, PoolJob, PoolThread, PoolThreads, StillRunning, ThreadPool,
+};
 pub use workers::{Worker, Workers, WorkersError};

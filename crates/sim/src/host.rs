@@ -13,6 +13,7 @@ use crate::disk::Disk;
 use crate::driver::SimDriver;
 use crate::machine::{HostId, PathOwner};
 use crate::net::{Net, nanos};
+use crate::threads::{Worker, Working};
 use crate::trace::What;
 use crate::world::{Main, World};
 
@@ -271,10 +272,19 @@ impl Net {
     }
 
     /// The threads of a program that has ended. They are dropped by the caller, who holds nothing.
-    fn take_threads(&mut self, host: HostId) -> impl Sized + use<> {
+    pub(crate) fn take_threads(&mut self, host: HostId) -> impl Sized + use<> {
         let machine = self.machine(host);
         let begun = machine.waker.take_begun();
-        (begun, std::mem::take(&mut machine.threads))
+        machine.waker.take_answered();
+        let mut left = Vec::new();
+        for Worker { thread, state } in machine.threads.drain() {
+            match state {
+                Working::Waiting(turns) => turns.abandon(thread),
+                // The job first: its thread is not idle before.
+                state => left.push((state, thread)),
+            }
+        }
+        (begun, left)
     }
 }
 

@@ -25,6 +25,7 @@ mod random;
 mod schedule;
 mod socket;
 mod streams;
+mod threads;
 mod timing;
 mod trace;
 mod waker;

@@ -9,7 +9,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use ropewalk_reactor::driver::{DatagramId, QueryId};
-use ropewalk_reactor::{PoolJob, PoolThread};
 use slab::Slab;
 
 use crate::clock::HostClock;
@@ -18,6 +17,7 @@ use crate::disk::Disk;
 use crate::listeners::Listener;
 use crate::net::Nanos;
 use crate::socket::SocketId;
+use crate::threads::Worker;
 use crate::waker::SimWaker;
 
 /// Names a host in its world.
@@ -72,12 +72,6 @@ pub(crate) struct Machine {
     /// Its look-ups get no answer.
     pub(crate) knows_no_names: u32,
     pub(crate) threads: Slab<Worker>,
-}
-
-/// A thread of a pool.
-pub(crate) struct Worker {
-    pub(crate) thread: PoolThread,
-    pub(crate) job: Option<PoolJob>,
 }
 
 /// Who has a path.

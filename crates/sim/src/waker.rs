@@ -42,6 +42,8 @@ pub(crate) struct SimWaker {
     woken: AtomicBool,
     /// Threads of its pool that have begun.
     begun: Mutex<Vec<PoolThread>>,
+    /// Those whose jobs have what they waited for.
+    answered: Mutex<Vec<usize>>,
     wakes: Arc<Wakes>,
 }
 
@@ -50,6 +52,7 @@ impl SimWaker {
         Self {
             woken: AtomicBool::new(false),
             begun: Mutex::default(),
+            answered: Mutex::default(),
             wakes,
         }
     }
@@ -61,6 +64,16 @@ impl SimWaker {
 
     pub(crate) fn is_woken(&self) -> bool {
         self.woken.load(Ordering::SeqCst)
+    }
+
+    /// The job of a thread has what it waited for.
+    pub(crate) fn resume(&self, key: usize) {
+        let mut answered = self.answered.lock().unwrap_or_else(PoisonError::into_inner);
+        answered.push(key);
+    }
+
+    pub(crate) fn take_answered(&self) -> Vec<usize> {
+        std::mem::take(&mut *self.answered.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(crate) fn take_begun(&self) -> Vec<PoolThread> {

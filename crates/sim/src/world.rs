@@ -15,15 +15,20 @@ use ropewalk_reactor::{Guest, Handle, Reactor};
 use crate::driver::SimDriver;
 use crate::host::Host;
 use crate::link::Link;
-use crate::machine::{HostId, Machine, Worker};
+use crate::machine::{HostId, Machine};
 use crate::net::{Event, Nanos, Net, Next, nanos};
 use crate::random::Random;
+use crate::threads::{self, Worker, Working};
 use crate::trace::What;
 use crate::waker::{SimWaker, Wakes};
 
 /// How long it is waited, in real time, for another thread to do something when nothing is left to
 /// happen in the world.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long a job takes.
+const JOB_LEAST: Duration = Duration::from_micros(10);
+const JOB_MOST: Duration = Duration::from_millis(20);
 
 /// A world of hosts, joined by a network, in which nothing happens but by its seed.
 ///
@@ -282,11 +287,16 @@ impl World {
             let host = HostId(number as u32);
             let machine = net.machine(host);
             let (is_woken, incarnation) = (machine.waker.is_woken(), machine.incarnation);
-            for thread in machine.waker.take_begun() {
-                let threads = &mut net.machine(host).threads;
-                let key = threads.insert(Worker { thread, job: None });
+            let (begun, answered) = (machine.waker.take_begun(), machine.waker.take_answered());
+            for thread in begun {
+                let state = Working::Idle;
+                let key = net.machine(host).threads.insert(Worker { thread, state });
                 let begins = now + net.random.below(50_000);
                 net.schedule(begins, Event::Thread(host, incarnation, key));
+            }
+            for key in answered {
+                let goes_on = now + net.random.below(50_000);
+                net.schedule(goes_on, Event::Thread(host, incarnation, key));
             }
             if is_woken {
                 net.schedule_turn(host, now);
@@ -294,31 +304,46 @@ impl World {
         }
     }
 
-    /// A thread of a pool ends its job, if it has one, and takes the next.
+    /// A thread of a pool goes on with its job, if it has one, and takes the next.
     fn work(&self, host: HostId, incarnation: u32, key: usize) {
-        let worker = {
+        let (state, waker) = {
             let mut net = self.inner.net.borrow_mut();
             let machine = net.machine(host);
+            let waker = Arc::clone(&machine.waker);
+            let worker = machine.threads.get_mut(key);
             let runs = machine.incarnation == incarnation;
-            match runs.then(|| machine.threads.try_remove(key)).flatten() {
-                Some(worker) => worker,
+            match worker.filter(|_| runs) {
+                Some(worker) => (std::mem::replace(&mut worker.state, Working::Idle), waker),
                 None => return,
             }
         };
-        let Worker { mut thread, job } = worker;
-        if let Some(job) = job {
-            job.run();
-            let mut net = self.inner.net.borrow_mut();
+        let has_worked = !matches!(state, Working::Idle);
+        let waits = match state {
+            Working::Idle => None,
+            Working::Job(job) => threads::run(job, &waker, key),
+            Working::Waiting(turns) => turns.resume().then_some(turns),
+        };
+        let mut net = self.inner.net.borrow_mut();
+        if let Some(turns) = waits {
+            if let Some(worker) = net.machine(host).threads.get_mut(key) {
+                worker.state = Working::Waiting(turns);
+            }
+            return;
+        }
+        if has_worked {
             net.trace(host, What::JobEnded, key as u64, 0);
         }
-        let Some(job) = thread.next_job() else { return };
-        let mut net = self.inner.net.borrow_mut();
+        let Some(worker) = net.machine(host).threads.get_mut(key) else {
+            return;
+        };
+        let Some(job) = worker.thread.next_job() else {
+            let ended = net.machine(host).threads.remove(key);
+            drop(net);
+            return drop(ended);
+        };
+        worker.state = Working::Job(job);
         net.trace(host, What::JobBegan, key as u64, 0);
-        let takes = net
-            .random
-            .between(Duration::from_micros(10), Duration::from_millis(20));
-        let job = Some(job);
-        let key = net.machine(host).threads.insert(Worker { thread, job });
+        let takes = net.random.between(JOB_LEAST, JOB_MOST);
         net.schedule_in(takes, Event::Thread(host, incarnation, key));
     }
 
@@ -549,6 +574,11 @@ impl Drop for Inner {
     fn drop(&mut self) {
         let programs = self.programs.take();
         drop(programs);
+        let mut net = self.net.borrow_mut();
+        let hosts = (0..net.machines.len() as u32).map(HostId);
+        let threads: Vec<_> = hosts.map(|host| net.take_threads(host)).collect();
+        drop(net);
+        drop(threads);
     }
 }
 

@@ -9,6 +9,7 @@ use std::thread;
 
 use ropewalk_core::{Failure, IntoDeferred, Panicked};
 
+use super::baton::{self, Baton};
 use crate::reactor::Handle;
 use crate::remote::ReactorRemote;
 
@@ -51,13 +52,14 @@ impl ReactorRemote {
             return Err(BlockingCallError::OnTheLoop.into());
         }
         let (tell, told) = mpsc::channel();
+        let baton = baton::present();
+        let tell = Teller(tell, baton.clone());
         let ended = tell.clone();
         let waits = Arc::new(AtomicBool::new(true));
         let gives_up = Arc::clone(&waits);
         let registered = self.shared().begin_blocking(Box::new(move || {
             gives_up.store(false, Ordering::Relaxed);
-            // The result may have come just before.
-            let _ = ended.send(Err(BlockingCallError::ReactorStopped.into()));
+            ended.tell(Err(BlockingCallError::ReactorStopped.into()));
         }));
         let Some(registered) = registered else {
             return Err(BlockingCallError::ReactorStopped.into());
@@ -68,19 +70,36 @@ impl ReactorRemote {
                 return;
             }
             match catch_unwind(AssertUnwindSafe(|| call(reactor).into_deferred())) {
-                Ok(result) => drop(result.add_both(move |result| {
-                    let _ = tell.send(result);
-                })),
+                Ok(result) => drop(result.add_both(move |result| tell.tell(result))),
                 Err(payload) => {
                     let panicked = Panicked::new("a blocking_call_from_thread", &*payload);
-                    let _ = tell.send(Err(panicked.into()));
+                    tell.tell(Err(panicked.into()));
                 }
             }
         });
-        let result = told.recv();
+        let result = baton::wait(baton.as_deref(), || told.recv());
         self.shared().end_blocking(registered);
         // Both senders are gone only when the reactor is.
         result.unwrap_or_else(|_| Err(BlockingCallError::ReactorStopped.into()))
+    }
+}
+
+/// Brings a result to the thread that waits for it.
+struct Teller<T>(mpsc::Sender<Result<T, Failure>>, Option<Arc<dyn Baton>>);
+
+impl<T> Teller<T> {
+    fn tell(&self, result: Result<T, Failure>) {
+        // Nobody hears it, if another one came just before.
+        let _ = self.0.send(result);
+        if let Some(baton) = &self.1 {
+            baton.answered();
+        }
+    }
+}
+
+impl<T> Clone for Teller<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone(), self.1.clone())
     }
 }
 

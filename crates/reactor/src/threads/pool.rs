@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 
 use ropewalk_core::{ContextSnapshot, Failure, JobName, Panicked, ThreadJobError};
 
+use super::baton::{self, Baton};
+
 /// How many jobs may wait for a thread.
 const QUEUE_LIMIT: usize = 1024;
 
@@ -526,11 +528,12 @@ pub struct PoolJob {
 }
 
 impl PoolJob {
-    /// Runs it, on this thread. A panic in it is logged, or told to whoever waits for its result.
-    pub fn run(mut self) {
+    /// Runs it, on this thread, which holds `baton`, and gives it away while it waits for a loop. A
+    /// panic in it is logged, or told to whoever waits for its result.
+    pub fn run(mut self, baton: Arc<dyn Baton>) {
         if let Some(run) = self.run.take() {
             // What runs here guards itself.
-            let _ = catch_unwind(AssertUnwindSafe(run));
+            let _ = catch_unwind(AssertUnwindSafe(|| baton::run_by(baton, run)));
         }
     }
 }

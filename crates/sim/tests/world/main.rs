@@ -1,4 +1,9 @@
 //! The simulated world, seen from the programs in it.
 
+mod datagrams;
+mod determinism;
+mod faults;
+mod hosts;
 mod rig;
 mod streams;
+mod threads;
