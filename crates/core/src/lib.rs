@@ -5,6 +5,7 @@
 
 mod activity;
 mod address;
+pub mod capture;
 mod channel;
 mod client_service;
 mod context;

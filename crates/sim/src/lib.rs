@@ -6,6 +6,7 @@
 //! has found a mistake can be run again.
 #![forbid(unsafe_code)]
 
+mod capture;
 mod clock;
 mod datagrams;
 mod disk;

@@ -1,6 +1,5 @@
 //! The way from one host to another: how long it takes, how much it carries, what it loses.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::machine::HostId;
@@ -153,34 +152,44 @@ impl LinkState {
 
 /// All links, made when they are first used.
 pub(crate) struct Links {
-    between: BTreeMap<(HostId, HostId), LinkState>,
+    /// By the host that they lead from, and the one that they lead to.
+    between: Vec<Vec<Option<Box<LinkState>>>>,
     default: Link,
 }
 
 impl Links {
     pub(crate) fn new() -> Self {
         Self {
-            between: BTreeMap::new(),
+            between: Vec::new(),
             default: Link::default(),
         }
     }
 
     pub(crate) fn get(&mut self, from: HostId, to: HostId) -> &mut LinkState {
-        let default = &self.default;
-        self.between.entry((from, to)).or_insert_with(|| {
-            LinkState::new(match from == to {
+        let (row, column) = (from.0 as usize, to.0 as usize);
+        if self.between.len() <= row {
+            self.between.resize_with(row + 1, Vec::new);
+        }
+        let row = &mut self.between[row];
+        if row.len() <= column {
+            row.resize_with(column + 1, || None);
+        }
+        row[column].get_or_insert_with(|| {
+            Box::new(LinkState::new(match from == to {
                 true => Link::within(),
-                false => default.clone(),
-            })
+                false => self.default.clone(),
+            }))
         })
     }
 
     /// What links are like that nobody has said more about.
     pub(crate) fn set_default(&mut self, link: &Link) {
         self.default = link.clone();
-        for ((from, to), state) in &mut self.between {
-            if from != to {
-                state.link = link.clone();
+        for (from, row) in self.between.iter_mut().enumerate() {
+            for (to, state) in row.iter_mut().enumerate() {
+                if let Some(state) = state.as_mut().filter(|_| from != to) {
+                    state.link = link.clone();
+                }
             }
         }
     }

@@ -35,6 +35,8 @@ pub(crate) struct Net {
     pub(crate) names: Names,
     pub(crate) sockets: Slab<Socket>,
     pub(crate) trace: Trace,
+    /// The packets that were sent, if anybody wants to know.
+    pub(crate) captured: Option<Vec<u8>>,
     events: BinaryHeap<Reverse<Scheduled>>,
     scheduled: u64,
     /// When hosts have their turns: the time, what decides between equal ones, the host.
@@ -105,6 +107,7 @@ impl Net {
             names: Names::new(),
             sockets: Slab::new(),
             trace: Trace::new(),
+            captured: None,
             events: BinaryHeap::new(),
             scheduled: 0,
             turns: BTreeSet::new(),
@@ -227,6 +230,7 @@ impl Net {
     /// Sends a packet over the link from its host.
     pub(crate) fn transmit(&mut self, packet: Packet) {
         let (from, to) = (packet.from, packet.to);
+        self.capture(&packet);
         let link = self.links.get(from, to);
         match link.send(self.now, packet.size(), &mut self.random) {
             Way::Lost => self.lost(&packet),

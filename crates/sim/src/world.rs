@@ -10,6 +10,7 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ropewalk_core::capture::append_header;
 use ropewalk_reactor::{Guest, Handle, Reactor};
 
 use crate::driver::SimDriver;
@@ -452,6 +453,31 @@ impl World {
                 Some(machine) => Rc::clone(&machine.name),
                 None => "-".into(),
             })
+    }
+
+    /// Captures all packets that are sent from now on.
+    pub fn capture(&self) {
+        let mut file = Vec::new();
+        append_header(&mut file);
+        self.inner.net.borrow_mut().captured = Some(file);
+    }
+
+    /// The packets that were [captured](Self::capture), in the pcap format that Wireshark reads. All
+    /// that was sent is in it, what was lost too, at the time of its sender. Captures nothing more.
+    ///
+    /// ```
+    /// use ropewalk_sim::World;
+    /// use std::time::Duration;
+    ///
+    /// let world = World::new(1);
+    /// world.capture();
+    /// world.run_for(Duration::from_secs(1));
+    /// assert_eq!(world.take_capture().len(), 24, "the header alone");
+    /// ```
+    #[must_use]
+    pub fn take_capture(&self) -> Vec<u8> {
+        let captured = self.inner.net.borrow_mut().captured.take();
+        captured.unwrap_or_default()
     }
 
     /// A number that stands for all that has happened: two runs with the same one were the same.

@@ -1,5 +1,4 @@
-//! A traffic log as a capture of packets: the classic pcap format, version 2.4
-//! (draft-ietf-opsawg-pcap), with link type `RAW`, in which a packet begins with its IP header.
+//! A traffic log as a [capture](crate::capture) of packets.
 //!
 //! The packets are made up: there is a handshake, each piece of data is a segment (RFC 9293), or
 //! several where it is long, and each end has its FIN, or the whole its RST. Sequence numbers and
@@ -9,34 +8,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::traffic::{Conversation, End, Event};
+use crate::capture::{self, ACK, FIN, PSH, RST, SYN, TcpPacket};
 
-/// Of microseconds.
-const MAGIC: u32 = 0xa1b2_c3d4;
-const LINK_TYPE_RAW: u32 = 101;
-/// The longest packet.
-const SNAP_LENGTH: u32 = 65_535;
 /// What fits into a packet with both headers.
 const SEGMENT: usize = 32 * 1024;
-
-const TCP: u8 = 6;
-const TCP_HEADER: usize = 20;
-
-const FIN: u8 = 1;
-const SYN: u8 = 1 << 1;
-const RST: u8 = 1 << 2;
-const PSH: u8 = 1 << 3;
-const ACK: u8 = 1 << 4;
-
-/// Appends the header of the file.
-pub(super) fn append_header(out: &mut Vec<u8>) {
-    out.extend(MAGIC.to_le_bytes());
-    out.extend(2u16.to_le_bytes());
-    out.extend(4u16.to_le_bytes());
-    // The time zone, and how exact the times are: nobody uses them.
-    out.extend([0; 8]);
-    out.extend(SNAP_LENGTH.to_le_bytes());
-    out.extend(LINK_TYPE_RAW.to_le_bytes());
-}
 
 /// Appends the packets of what happened to `out`.
 pub(super) fn append(
@@ -112,24 +87,17 @@ impl Packets<'_> {
             0 => 0,
             _ => (other_sent + 1 + u64::from(other_finished)) as u32,
         };
-        let mut segment = Vec::with_capacity(TCP_HEADER + data.len());
-        segment.extend(source.port().to_be_bytes());
-        segment.extend(target.port().to_be_bytes());
-        // Sequence numbers wrap.
-        segment.extend((sequence as u32).to_be_bytes());
-        segment.extend(acknowledged.to_be_bytes());
-        segment.extend([(TCP_HEADER as u8 / 4) << 4, flags]);
-        // The window, the checksum, and no urgent bytes.
-        segment.extend(u16::MAX.to_be_bytes());
-        segment.extend([0; 4]);
-        segment.extend_from_slice(data);
-        let packet = packet(source.ip(), target.ip(), segment);
-        self.out.extend((self.at.as_secs() as u32).to_le_bytes());
-        self.out.extend(self.at.subsec_micros().to_le_bytes());
-        let length = packet.len() as u32;
-        self.out.extend(length.to_le_bytes());
-        self.out.extend(length.to_le_bytes());
-        self.out.extend(packet);
+        let packet = TcpPacket {
+            source,
+            target,
+            // Sequence numbers wrap.
+            sequence: sequence as u32,
+            acknowledged,
+            flags,
+            window: u16::MAX,
+            data,
+        };
+        capture::append_tcp(self.out, self.at, &packet);
     }
 }
 
@@ -149,66 +117,5 @@ fn addresses(conversation: &Conversation) -> (SocketAddr, SocketAddr) {
         (peer, host)
     } else {
         (mapped(peer), mapped(host))
-    }
-}
-
-/// The IP packet of a TCP segment, with the checksums of both.
-fn packet(source: IpAddr, target: IpAddr, mut segment: Vec<u8>) -> Vec<u8> {
-    let mut packet = Vec::with_capacity(40 + segment.len());
-    let mut sum = Checksum::default();
-    match (source, target) {
-        (IpAddr::V4(source), IpAddr::V4(target)) => {
-            let length = (20 + segment.len()) as u16;
-            packet.extend([0x45, 0]);
-            packet.extend(length.to_be_bytes());
-            // No identification; not to be fragmented; a time to live.
-            packet.extend([0, 0, 0x40, 0, 64, TCP, 0, 0]);
-            packet.extend(source.octets());
-            packet.extend(target.octets());
-            let mut header = Checksum::default();
-            header.add(&packet);
-            packet[10..12].copy_from_slice(&header.finish());
-            sum.add(&packet[12..20]);
-        }
-        (source, target) => {
-            let octets = |address: IpAddr| match address {
-                IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
-                IpAddr::V6(address) => address.octets(),
-            };
-            packet.extend([0x60, 0, 0, 0]);
-            packet.extend((segment.len() as u16).to_be_bytes());
-            packet.extend([TCP, 64]);
-            packet.extend(octets(source));
-            packet.extend(octets(target));
-            sum.add(&packet[8..40]);
-        }
-    }
-    sum.add(&[0, TCP]);
-    sum.add(&(segment.len() as u16).to_be_bytes());
-    sum.add(&segment);
-    segment[16..18].copy_from_slice(&sum.finish());
-    packet.extend(segment);
-    packet
-}
-
-/// The Internet checksum (RFC 1071).
-#[derive(Default)]
-struct Checksum(u64);
-
-impl Checksum {
-    /// Adds bytes that begin at an even place.
-    fn add(&mut self, bytes: &[u8]) {
-        for pair in bytes.chunks(2) {
-            let low = pair.get(1).copied().unwrap_or(0);
-            self.0 += u64::from(u16::from_be_bytes([pair[0], low]));
-        }
-    }
-
-    fn finish(self) -> [u8; 2] {
-        let mut sum = self.0;
-        while sum > 0xffff {
-            sum = (sum >> 16) + (sum & 0xffff);
-        }
-        (!(sum as u16)).to_be_bytes()
     }
 }

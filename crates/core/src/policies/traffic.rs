@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::{pcap, traffic_text};
+use crate::capture;
 use crate::{Address, Factory, Failure, Layer, LayerIo, OutputQueue, Protocol, ReactorTime};
 
 /// A log ends when it has so many bytes, unless told otherwise.
@@ -176,7 +177,7 @@ impl Log {
             TrafficFormat::Text => traffic_text::append(&mut record, conversation, event, at),
             TrafficFormat::Pcap => {
                 if !self.begun.replace(true) {
-                    pcap::append_header(&mut record);
+                    capture::append_header(&mut record);
                 }
                 pcap::append(&mut record, conversation, event, at);
             }

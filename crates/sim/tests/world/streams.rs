@@ -80,3 +80,36 @@ fn a_partition_that_ends_only_delays_and_one_that_lasts_ends_the_connection() {
     assert_eq!(log[..2], ["made", "answered"], "{}", world.trace());
     assert_eq!(took.as_secs(), 31, "the sixth SYN gets through");
 }
+
+#[test]
+fn a_capture_has_what_was_sent() {
+    let world = World::new(1);
+    let (server, client) = (world.host("server"), world.host("client"));
+    world.capture();
+    server.start(|reactor| echo_at(reactor, "tcp:7"));
+    let log = Log::default();
+    let noted = Rc::clone(&log);
+    client.start(move |reactor| ask(reactor, "tcp:server:7", pattern(10_000), &noted));
+    world.run_for(Duration::from_secs(120));
+    let file = world.take_capture();
+    let (mut rest, mut to_server, mut packets) = (&file[24..], vec![0; 10_000], Vec::new());
+    while !rest.is_empty() {
+        let length = u32::from_le_bytes(rest[8..12].try_into().unwrap()) as usize;
+        let packet = &rest[16..16 + length];
+        let (ip, tcp) = packet.split_at(20);
+        assert_eq!((ip[0], ip[9]), (0x45, 6), "IPv4, TCP");
+        let port = u16::from_be_bytes(tcp[2..4].try_into().unwrap());
+        let sequence = u32::from_be_bytes(tcp[4..8].try_into().unwrap()) as usize;
+        packets.push((port == 7, tcp[13]));
+        if port == 7 && tcp.len() > 20 {
+            to_server[sequence - 1..][..tcp.len() - 20].copy_from_slice(&tcp[20..]);
+        }
+        rest = &rest[16 + length..];
+    }
+    assert_eq!(to_server, pattern(10_000));
+    let [syn, syn_ack, ack] = [2, 18, 16];
+    assert_eq!(packets[..2], [(true, syn), (false, syn_ack)]);
+    assert!(packets.contains(&(true, ack)));
+    let fins = packets.iter().filter(|(_, flags)| flags & 1 != 0).count();
+    assert_eq!(fins, 2, "{packets:?}");
+}
