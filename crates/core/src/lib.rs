@@ -8,6 +8,7 @@ mod address;
 pub mod capture;
 mod channel;
 mod client_service;
+mod commons;
 mod context;
 mod datagram;
 mod deferred;
@@ -39,6 +40,7 @@ pub use activity::{Activity, Doing, Mark, Served};
 pub use address::Address;
 pub use channel::{Channel, SendStatus, Step};
 pub use client_service::{ClientService, ClientServiceBuilder, ClientState, StateSubscription};
+pub use commons::Commons;
 pub use context::{ConnectionId, LoopContext};
 pub use datagram::{
     DatagramChannel, DatagramCounts, DatagramError, DatagramLimits, DatagramOption, DatagramPort,

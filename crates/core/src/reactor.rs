@@ -17,7 +17,7 @@ use crate::endpoint::{
     ServerKind,
 };
 use crate::{
-    Address, Connection, DatagramPort, DatagramProtocol, Deferred, DelayedCall, Factory,
+    Address, Commons, Connection, DatagramPort, DatagramProtocol, Deferred, DelayedCall, Factory,
     ListenError, NameResolver, ReactorProcess, ReactorThreads, Task,
 };
 
@@ -55,6 +55,9 @@ pub trait ReactorNet {
     /// Connects to `endpoint`. The Deferred fires when the protocol that `factory` built has had
     /// its `connection_made`, or fails with a [`ConnectError`](crate::ConnectError).
     fn connect(&self, endpoint: &ClientEndpoint, factory: Rc<dyn Factory>) -> Deferred<Connection>;
+
+    /// What this loop has in common with the others of its process.
+    fn commons(&self) -> Arc<Commons>;
 
     /// What this reactor makes of an endpoint that `core` describes and leaves to reactors: the
     /// kind behind it. [`ServerEndpoint::resolve`] asks for it. None, unless told otherwise.

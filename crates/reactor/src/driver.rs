@@ -35,15 +35,15 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use ropewalk_core::endpoint::{
     DatagramClientEndpoint, DatagramEndpoint, ServerEndpoint, TcpConnect, UnixConnect,
 };
 use ropewalk_core::{
-    Address, ConnectionId, DatagramError, DatagramSocket, Incoming, OutputQueue, SendStatus,
-    SocketOption,
+    Address, Commons, ConnectionId, DatagramError, DatagramSocket, Incoming, OutputQueue,
+    SendStatus, SocketOption,
 };
 
 use crate::threads::PoolThreads;
@@ -255,6 +255,14 @@ pub trait Driver {
 
     /// Closes the connection with a reset.
     fn abort(&self, connection: ConnectionId);
+
+    /// What the loop has in common with the others of its process: that of this program, unless the
+    /// driver has processes of its own.
+    fn commons(&self) -> Arc<Commons> {
+        static COMMONS: LazyLock<Arc<Commons>> =
+            LazyLock::new(|| Arc::new(Commons::new(SystemTime::now)));
+        Arc::clone(&COMMONS)
+    }
 
     /// What stands for the threads of the loop's own pool, if they are not the operating system's.
     fn pool_threads(&self) -> Option<Arc<dyn PoolThreads>> {

@@ -25,10 +25,11 @@ use ropewalk_core::endpoint::{
 };
 use ropewalk_core::timer::{Timers, Wheel};
 use ropewalk_core::{
-    Address, Channel, ConnectError, Connection, ConnectionAborted, ConnectionId, ConnectionLimits,
-    DatagramChannel, DatagramError, DatagramPort, DatagramProtocol, Deferred, DelayedCall, Doing,
-    Factory, Failure, Incoming, JobName, ListenError, LoopContext, NameResolver, Panicked, Port,
-    Process, ProcessProtocol, Protocol, ReactorCore, Spawn, SpawnError, Step, Task, Tasks,
+    Address, Channel, Commons, ConnectError, Connection, ConnectionAborted, ConnectionId,
+    ConnectionLimits, DatagramChannel, DatagramError, DatagramPort, DatagramProtocol, Deferred,
+    DelayedCall, Doing, Factory, Failure, Incoming, JobName, ListenError, LoopContext,
+    NameResolver, Panicked, Port, Process, ProcessProtocol, Protocol, ReactorCore, Spawn,
+    SpawnError, Step, Task, Tasks,
 };
 
 use crate::connect::Attempt;
@@ -906,6 +907,10 @@ impl ropewalk_core::ReactorProcess for EventLoop {
 }
 
 impl ropewalk_core::ReactorNet for EventLoop {
+    fn commons(&self) -> Arc<Commons> {
+        self.driver.commons()
+    }
+
     fn listen(
         &self,
         endpoint: &ServerEndpoint,

@@ -15,8 +15,8 @@ use ropewalk_core::endpoint::{
     ServerKind,
 };
 use ropewalk_core::{
-    ConnectError, Connection, DatagramPort, DatagramProtocol, Deferred, DelayedCall, Factory,
-    IntoDeferred, JobName, ListenError, NameResolver, Port, Process, ProcessProtocol,
+    Commons, ConnectError, Connection, DatagramPort, DatagramProtocol, Deferred, DelayedCall,
+    Factory, IntoDeferred, JobName, ListenError, NameResolver, Port, Process, ProcessProtocol,
     ReactorDatagrams, ReactorNames, ReactorNet, ReactorProcess, ReactorTasks, ReactorThreads,
     ReactorTime, Spawn, SpawnError, Task, ThreadJobError,
 };
@@ -530,6 +530,10 @@ impl ReactorThreads for OnPool<'_> {
 }
 
 impl ReactorNet for Handle {
+    fn commons(&self) -> Arc<Commons> {
+        self.inner.driver.commons()
+    }
+
     fn listen(
         &self,
         endpoint: &ServerEndpoint,

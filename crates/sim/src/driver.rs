@@ -9,7 +9,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use ropewalk_core::endpoint::ServerEndpoint;
-use ropewalk_core::{Address, ConnectionId, Incoming, OutputQueue, SendStatus, SocketOption};
+use ropewalk_core::{
+    Address, Commons, ConnectionId, Incoming, OutputQueue, SendStatus, SocketOption,
+};
 use ropewalk_reactor::PoolThreads;
 use ropewalk_reactor::driver::{
     Accept, Completions, DatagramId, DatagramTarget, Driver, ListenerId, OpenedDatagrams, QueryId,
@@ -50,6 +52,7 @@ pub(crate) struct SimDriver {
     threads: Arc<dyn PoolThreads>,
     /// The world that waits in [`Driver::poll`], if this reactor runs by itself.
     drives: Option<World>,
+    commons: Arc<Commons>,
     buffer: Cell<Vec<u8>>,
 }
 
@@ -80,6 +83,7 @@ impl SimDriver {
             threads: Arc::clone(&waker) as Arc<dyn PoolThreads>,
             waker,
             drives: drives.then(|| world.clone()),
+            commons: Arc::clone(&machine.commons),
             buffer: Cell::default(),
         }
     }
@@ -446,6 +450,10 @@ impl Driver for SimDriver {
         self.of_socket(connection, Net::abort);
     }
 
+    fn commons(&self) -> Arc<Commons> {
+        Arc::clone(&self.commons)
+    }
+
     fn pool_threads(&self) -> Option<Arc<dyn PoolThreads>> {
         Some(Arc::clone(&self.threads))
     }
@@ -460,6 +468,7 @@ impl Driver for SimDriver {
             let now = net.now;
             let machine = net.machine(self.host);
             machine.waker.take_woken();
+            self.commons.tell_wall_clock(machine.clock.wall(now));
             machine.busy_until = now + takes;
         });
         completions.waited();

@@ -11,7 +11,7 @@ use ropewalk_reactor::{Handle, Reactor};
 
 use crate::disk::Disk;
 use crate::driver::SimDriver;
-use crate::machine::{HostId, PathOwner};
+use crate::machine::{HostId, PathOwner, new_commons};
 use crate::net::{Net, nanos};
 use crate::threads::{Worker, Working};
 use crate::trace::What;
@@ -71,12 +71,7 @@ impl Host {
     }
 
     fn begin(&self, main: Main) {
-        self.net(|net| {
-            let machine = net.machine(self.id);
-            machine.is_up = true;
-            machine.drives = false;
-            machine.incarnation += 1;
-        });
+        self.net(|net| net.new_program(self.id, false));
         self.world.start(self.id, main);
     }
 
@@ -101,11 +96,7 @@ impl Host {
     /// any more.
     #[must_use]
     pub fn driver(&self) -> Rc<dyn Driver> {
-        self.net(|net| {
-            let machine = net.machine(self.id);
-            machine.drives = true;
-            machine.incarnation += 1;
-        });
+        self.net(|net| net.new_program(self.id, true));
         Rc::new(SimDriver::new(&self.world, self.id, true))
     }
 
@@ -214,6 +205,15 @@ impl Host {
 }
 
 impl Net {
+    fn new_program(&mut self, host: HostId, drives: bool) {
+        let now = self.now;
+        let machine = self.machine(host);
+        machine.is_up = true;
+        machine.drives = drives;
+        machine.incarnation += 1;
+        machine.commons = new_commons(&machine.clock, now);
+    }
+
     /// What a program had is forgotten, without a word to anybody.
     fn forget_program(&mut self, host: HostId) {
         let ids: Vec<_> = self.sockets_of(host);

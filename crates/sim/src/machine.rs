@@ -8,6 +8,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use ropewalk_core::Commons;
 use ropewalk_reactor::driver::{DatagramId, QueryId};
 use slab::Slab;
 
@@ -41,6 +42,8 @@ pub(crate) struct Machine {
     pub(crate) drives: bool,
     pub(crate) clock: HostClock,
     pub(crate) disk: Disk,
+    /// What the loops of its program share.
+    pub(crate) commons: Arc<Commons>,
     pub(crate) waker: Arc<SimWaker>,
     /// What its loop is to be told.
     pub(crate) ready: Vec<Ready>,
@@ -98,6 +101,7 @@ impl Machine {
             is_up: true,
             incarnation: 0,
             drives: false,
+            commons: new_commons(&HostClock::new(), 0),
             clock: HostClock::new(),
             disk: Disk::default(),
             waker,
@@ -152,6 +156,11 @@ impl Machine {
     pub(crate) fn free_descriptor(&mut self) {
         self.descriptors = self.descriptors.saturating_sub(1);
     }
+}
+
+/// What the loops of a new program share.
+pub(crate) fn new_commons(clock: &HostClock, now: Nanos) -> Arc<Commons> {
+    Arc::new(Commons::told(clock.wall(now)))
 }
 
 /// Those of the ranges that are kept for tests and documents (RFC 2544, RFC 3849).

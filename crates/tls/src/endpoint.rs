@@ -7,14 +7,16 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::rc::Rc;
-use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, SystemTime};
 
 use ropewalk_core::endpoint::{
     ClientEndpoint, ClientKind, Host, ServerEndpoint, ServerKind, TlsCertificates, TlsConnect,
     TlsListen,
 };
-use ropewalk_core::{Factory, ReactorCore};
+use ropewalk_core::{Commons, Factory, ReactorCore};
+use rustls::pki_types::UnixTime;
+use rustls::time_provider::TimeProvider;
 
 use crate::server::Shared;
 use crate::stamp::{self, Stamp};
@@ -86,10 +88,10 @@ impl ServerKind for TlsServerKind {
 
     fn factory(
         &self,
-        _: &dyn ReactorCore,
+        reactor: &dyn ReactorCore,
         factory: Rc<dyn Factory>,
     ) -> io::Result<Rc<dyn Factory>> {
-        let tls = server_tls(&self.0).map_err(io::Error::other)?;
+        let tls = server_tls(&self.0, &reactor.commons()).map_err(io::Error::other)?;
         let mut factory = TlsFactory::new(factory, tls);
         if let Some(within) = self.0.handshake {
             factory = factory.handshake(within);
@@ -108,10 +110,10 @@ impl ClientKind for TlsClientKind {
 
     fn factory(
         &self,
-        _: &dyn ReactorCore,
+        reactor: &dyn ReactorCore,
         factory: Rc<dyn Factory>,
     ) -> io::Result<Rc<dyn Factory>> {
-        let tls = client_tls(&self.0).map_err(io::Error::other)?;
+        let tls = client_tls(&self.0, &reactor.commons()).map_err(io::Error::other)?;
         let name = match (&self.0.name, &self.0.tcp.host) {
             (Some(name), _) => name.clone(),
             (None, Host::Ip(address)) => address.to_string(),
@@ -127,10 +129,27 @@ impl ClientKind for TlsClientKind {
     }
 }
 
-/// What was read for the servers that are there.
-static SERVERS: Mutex<BTreeMap<String, Weak<Shared>>> = Mutex::new(BTreeMap::new());
+/// What was read for the servers of a process that are there.
+#[derive(Default)]
+struct Servers(Mutex<BTreeMap<String, Weak<Shared>>>);
 
-fn server_tls(listen: &TlsListen) -> Result<ServerTls, TlsConfigError> {
+/// What was read for the clients of a process, and what its files looked like then.
+#[derive(Default)]
+struct Clients(Mutex<BTreeMap<String, (Vec<Stamp>, ClientTls)>>);
+
+/// The time of day of a process, which keeps what is configured with it.
+#[derive(Debug)]
+struct ProcessTime(Weak<Commons>);
+
+impl TimeProvider for ProcessTime {
+    fn current_time(&self) -> Option<UnixTime> {
+        let wall_clock = self.0.upgrade()?.wall_clock();
+        let since = wall_clock.duration_since(SystemTime::UNIX_EPOCH);
+        since.ok().map(UnixTime::since_unix_epoch)
+    }
+}
+
+fn server_tls(listen: &TlsListen, commons: &Arc<Commons>) -> Result<ServerTls, TlsConfigError> {
     // All but where it listens, and for how long and how many it waits.
     let mut only = TlsListen::new(0, listen.certificates.clone());
     only.client_roots.clone_from(&listen.client_roots);
@@ -138,11 +157,13 @@ fn server_tls(listen: &TlsListen) -> Result<ServerTls, TlsConfigError> {
     only.alpn.clone_from(&listen.alpn);
     only.only_tls13 = listen.only_tls13;
     let text = only.to_string();
-    let mut servers = lock(&SERVERS);
+    let shared = commons.get::<Servers>();
+    let mut servers = lock(&shared.0);
     if let Some(tls) = servers.get(&text).and_then(ServerTls::upgrade) {
         return Ok(tls);
     }
     let builder = ServerTls::builder()
+        .time_provider(Arc::new(ProcessTime(Arc::downgrade(commons))))
         .alpn(&listen.alpn)
         .only_tls13(listen.only_tls13);
     let builder = match &listen.certificates {
@@ -159,10 +180,7 @@ fn server_tls(listen: &TlsListen) -> Result<ServerTls, TlsConfigError> {
     Ok(tls)
 }
 
-/// What was read for clients, and what its files looked like then.
-static CLIENT_TLS: Mutex<BTreeMap<String, (Vec<Stamp>, ClientTls)>> = Mutex::new(BTreeMap::new());
-
-fn client_tls(connect: &TlsConnect) -> Result<ClientTls, TlsConfigError> {
+fn client_tls(connect: &TlsConnect, commons: &Arc<Commons>) -> Result<ClientTls, TlsConfigError> {
     let mut only = TlsConnect::new("example.com", 443);
     only.roots.clone_from(&connect.roots);
     only.certificate.clone_from(&connect.certificate);
@@ -173,13 +191,15 @@ fn client_tls(connect: &TlsConnect) -> Result<ClientTls, TlsConfigError> {
     let own = own.flat_map(|(chain, key)| [chain, key]);
     let files = connect.roots.iter().chain(own);
     let stamps: Vec<_> = files.map(|path| stamp::of(path)).collect();
-    let mut clients = lock(&CLIENT_TLS);
+    let shared = commons.get::<Clients>();
+    let mut clients = lock(&shared.0);
     if let Some((read, tls)) = clients.get(&text)
         && *read == stamps
     {
         return Ok(tls.clone());
     }
     let mut builder = ClientTls::builder()
+        .time_provider(Arc::new(ProcessTime(Arc::downgrade(commons))))
         .alpn(&connect.alpn)
         .only_tls13(connect.only_tls13);
     if let Some(roots) = &connect.roots {

@@ -17,12 +17,13 @@ use super::children::{ChildEnd, Ends, MemoryChild};
 use super::memory_datagrams::Datagrams;
 use crate::endpoint::{ClientEndpoint, DatagramClientEndpoint, DatagramEndpoint, ServerEndpoint};
 use crate::{
-    Address, Channel, ChildDescriptor, ChildProcess, ConnectError, Connection, ConnectionAborted,
-    ConnectionId, ConnectionLimits, ContextSnapshot, DatagramPort, DatagramProtocol, Deferred,
-    DelayedCall, Factory, Failure, FixedNames, JobName, ListenError, LoopContext, NameResolver,
-    OutputQueue, Panicked, Port, Process, ProcessProtocol, Protocol, ReactorCore, ReactorDatagrams,
-    ReactorNames, ReactorNet, ReactorProcess, ReactorTasks, ReactorThreads, ReactorTime, Resolver,
-    SendStatus, SocketOption, Spawn, SpawnError, Step, Task, Tasks, ThreadJobError,
+    Address, Channel, ChildDescriptor, ChildProcess, Commons, ConnectError, Connection,
+    ConnectionAborted, ConnectionId, ConnectionLimits, ContextSnapshot, DatagramPort,
+    DatagramProtocol, Deferred, DelayedCall, Factory, Failure, FixedNames, JobName, ListenError,
+    LoopContext, NameResolver, OutputQueue, Panicked, Port, Process, ProcessProtocol, Protocol,
+    ReactorCore, ReactorDatagrams, ReactorNames, ReactorNet, ReactorProcess, ReactorTasks,
+    ReactorThreads, ReactorTime, Resolver, SendStatus, SocketOption, Spawn, SpawnError, Step, Task,
+    Tasks, ThreadJobError,
 };
 
 /// A reactor for tests: what is written on one end of a connection is received on the other, when
@@ -72,6 +73,7 @@ pub(super) struct Memory {
     ends: RefCell<BTreeMap<ConnectionId, End>>,
     ports: Rc<RefCell<Ports>>,
     datagrams: Datagrams,
+    commons: Arc<Commons>,
     names: RefCell<Rc<dyn NameResolver>>,
     opened: Cell<u32>,
     /// Connections that are up, and not yet told so.
@@ -165,6 +167,7 @@ impl MemoryReactor {
     pub fn new() -> Self {
         let inner = Rc::new_cyclic(|me: &Weak<Memory>| {
             let clock = Clock::new();
+            let commons = Arc::new(Commons::told(clock.wall_clock()));
             let reactor: Weak<dyn ReactorCore> = me.clone();
             Memory {
                 context: Rc::new(LoopContext::new(clock.now(), reactor)),
@@ -174,6 +177,7 @@ impl MemoryReactor {
                 ends: RefCell::default(),
                 ports: Rc::default(),
                 datagrams: Datagrams::default(),
+                commons,
                 names: RefCell::new(Rc::new(FixedNames::new())),
                 opened: Cell::new(0),
                 opening: RefCell::default(),
@@ -426,6 +430,7 @@ impl Memory {
     fn round(&self) -> bool {
         let now = self.clock.now();
         self.context.set_now(now);
+        self.commons.tell_wall_clock(self.clock.wall_clock());
         let mut busy = self.tell_opened();
         for id in self.ids() {
             busy |= self.deliver(id);
@@ -832,6 +837,10 @@ impl ReactorNames for Memory {
 
 /// Hosts are not told apart: a connection goes to whoever listens on its port or path.
 impl ReactorNet for Memory {
+    fn commons(&self) -> Arc<Commons> {
+        Arc::clone(&self.commons)
+    }
+
     fn listen(
         &self,
         endpoint: &ServerEndpoint,

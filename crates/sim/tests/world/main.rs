@@ -7,3 +7,4 @@ mod hosts;
 mod rig;
 mod streams;
 mod threads;
+mod tls;
