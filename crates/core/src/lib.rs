@@ -2,6 +2,7 @@
 //!
 //! This crate has no sockets, no clock of its own and no threads.
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 
 mod activity;
 mod address;

@@ -5,6 +5,7 @@
 //! is a network in memory. All of it is on one thread, and one seed decides everything: a run that
 //! has found a mistake can be run again.
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 
 mod capture;
 mod clock;

@@ -19,6 +19,7 @@
 //! `close_notify` ends one direction, and the other goes on. Keys are renewed when the peer asks, and
 //! before they have served for too many records.
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 
 mod certificates;
 mod client;

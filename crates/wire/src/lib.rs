@@ -14,6 +14,7 @@
 //! what they hold, and a peer that takes nothing is let go of by the connection's own limits. None
 //! of them asks who it talks to: a server for more than its own machine wants limits around it.
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 
 mod answer;
 mod chargen;

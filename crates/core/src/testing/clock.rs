@@ -48,7 +48,10 @@ impl Clock {
     /// of 2026-01-01T00:00:00Z.
     #[must_use]
     pub fn new() -> Self {
-        // An `Instant` can't be made up. Only its distance from other ones is ever seen.
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "an `Instant` can't be made up; only its distance from other ones is ever seen"
+        )]
         let start = Instant::now();
         Self {
             shared: Rc::new(Shared {

@@ -4,7 +4,12 @@
 //! that it bounds the number of entries too. What goes is chosen by second chance (the CLOCK
 //! algorithm): the oldest entry that was not used since it was last looked at.
 
-use std::collections::{HashMap, VecDeque};
+#[expect(
+    clippy::disallowed_types,
+    reason = "it is looked up for each request, and its order is never seen"
+)]
+use std::collections::HashMap;
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -19,6 +24,7 @@ const ENTRY: usize = 2048;
 pub(super) struct Cache {
     limit: usize,
     held: usize,
+    #[expect(clippy::disallowed_types, reason = "see its import")]
     entries: HashMap<Rc<[u8]>, Entry>,
     /// Each key once, in the order in which eviction looks at them.
     queue: VecDeque<Rc<[u8]>>,
@@ -38,7 +44,7 @@ impl Cache {
         Self {
             limit,
             held: 0,
-            entries: HashMap::new(),
+            entries: Default::default(),
             queue: VecDeque::new(),
         }
     }
