@@ -48,8 +48,10 @@ pub enum Fault {
     Kill(String),
     /// Its power fails, and comes back at the end.
     Crash(String),
-    /// Its program stands still.
+    /// Its program stands still, stopped or collecting garbage. Its kernel goes on.
     Pause(String),
+    /// All of it stands still, as a virtual machine that is stopped: what comes to it is lost.
+    Freeze(String),
     /// Its program gets so many bytes a second from each of its connections.
     SlowReading(String, u64),
     /// What it sends on streams leaves it a byte at a time, so many packets' bytes a second.
@@ -80,6 +82,7 @@ impl Fault {
             | Self::Kill(host)
             | Self::Crash(host)
             | Self::Pause(host)
+            | Self::Freeze(host)
             | Self::SlowReading(host, _)
             | Self::SlowWriting(host, _)
             | Self::Drift(host, _)
@@ -106,6 +109,7 @@ impl fmt::Display for Fault {
             Self::Kill(host) => write!(f, "kill of {host}"),
             Self::Crash(host) => write!(f, "crash of {host}"),
             Self::Pause(host) => write!(f, "pause of {host}"),
+            Self::Freeze(host) => write!(f, "freeze of {host}"),
             Self::SlowReading(host, rate) => write!(f, "slow reading by {host}, {rate} B/s"),
             Self::SlowWriting(host, rate) => write!(f, "slow writing by {host}, {rate} B/s"),
             Self::Drift(host, rate) => write!(f, "drift of {host} by {rate} ppm"),
@@ -123,7 +127,7 @@ impl World {
     /// When there is no host of a name.
     pub fn begin(&self, fault: &Fault) {
         self.say(&format!("begins: {fault}"));
-        self.apply(fault, true, Duration::ZERO);
+        self.apply(fault, true);
     }
 
     /// Ends a fault that has begun.
@@ -132,7 +136,7 @@ impl World {
     /// When there is no host of a name.
     pub fn end(&self, fault: &Fault) {
         self.say(&format!("ends: {fault}"));
-        self.apply(fault, false, Duration::ZERO);
+        self.apply(fault, false);
     }
 
     /// Lets a fault begin now, and end when it has lasted so long.
@@ -141,7 +145,7 @@ impl World {
     /// When there is no host of a name.
     pub fn inflict(&self, fault: &Fault, lasts: Duration) {
         self.say(&format!("begins, for {lasts:?}: {fault}"));
-        self.apply(fault, true, lasts);
+        self.apply(fault, true);
         let (world, fault) = (self.downgrade(), fault.clone());
         self.call_later(lasts, move || {
             if let Some(world) = world.upgrade() {
@@ -150,7 +154,7 @@ impl World {
         });
     }
 
-    fn apply(&self, fault: &Fault, begins: bool, lasts: Duration) {
+    fn apply(&self, fault: &Fault, begins: bool) {
         let hosts: Vec<_> = fault
             .hosts()
             .into_iter()
@@ -164,7 +168,6 @@ impl World {
             Fault::Kill(_) if begins => one.kill(),
             Fault::Crash(_) if begins => one.crash(),
             Fault::Kill(_) | Fault::Crash(_) => one.restart(),
-            Fault::Pause(_) if begins => one.pause(lasts),
             Fault::Drift(_, rate) => one.set_drift(if begins { *rate } else { 0 }),
             Fault::ClockJump(_, by) if begins => {
                 let far = Duration::from_secs(by.unsigned_abs());
@@ -221,6 +224,17 @@ impl Net {
             }
             Fault::Refusal(_) => count(&mut self.machine(one).refuses),
             Fault::Darkness(_) => count(&mut self.machine(one).is_dark),
+            Fault::Pause(_) | Fault::Freeze(_) => {
+                let machine = self.machine(one);
+                count(&mut machine.stands_still);
+                if matches!(fault, Fault::Freeze(_)) {
+                    count(&mut machine.is_dark);
+                }
+                match begins {
+                    true => self.cancel_turn(one),
+                    false => self.schedule_turn(one, self.now),
+                }
+            }
             Fault::NoNames(_) => count(&mut self.machine(one).knows_no_names),
             Fault::SlowReading(_, rate) => {
                 self.machine(one).reads_slowly = begins.then_some(*rate);

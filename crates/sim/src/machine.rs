@@ -53,6 +53,8 @@ pub(crate) struct Machine {
     pub(crate) busy_until: Nanos,
     /// It stands still until then.
     pub(crate) paused_until: Nanos,
+    /// How many faults make it stand still.
+    pub(crate) stands_still: u32,
     /// Its sockets, by the index of the connection's name.
     pub(crate) connections: Vec<Option<SocketId>>,
     pub(crate) listeners: BTreeMap<u32, Listener>,
@@ -109,6 +111,7 @@ impl Machine {
             turn: None,
             busy_until: 0,
             paused_until: 0,
+            stands_still: 0,
             connections: Vec::new(),
             listeners: BTreeMap::new(),
             ports: BTreeMap::new(),

@@ -155,7 +155,7 @@ impl Net {
     pub(crate) fn schedule_turn(&mut self, host: HostId, at: Nanos) {
         let now = self.now;
         let machine = self.machine(host);
-        if machine.drives || !machine.is_up {
+        if machine.drives || !machine.is_up || machine.stands_still > 0 {
             return;
         }
         let at = at

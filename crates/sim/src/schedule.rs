@@ -154,7 +154,7 @@ fn any_fault(random: &mut Random, hosts: &[&str]) -> Fault {
 }
 
 fn of_one(random: &mut Random, host: String) -> Fault {
-    match random.below(12) {
+    match random.below(13) {
         0 => Fault::Isolation(host),
         1 => Fault::Refusal(host),
         2 => Fault::Darkness(host),
@@ -166,6 +166,7 @@ fn of_one(random: &mut Random, host: String) -> Fault {
         8 => Fault::Drift(host, random.below(1_000_000) as i64 - 500_000),
         9 => Fault::ClockJump(host, random.below(200_000) as i64 - 100_000),
         10 => Fault::Descriptors(host, random.index(4)),
+        11 => Fault::Freeze(host),
         _ => Fault::NoNames(host),
     }
 }

@@ -417,15 +417,16 @@ impl World {
         };
         loop {
             self.take_wakes();
-            let (now, has_news) = {
+            let (now, limit) = {
                 let mut net = self.inner.net.borrow_mut();
                 let now = net.now;
                 let machine = net.machine(host);
-                (now, !machine.ready.is_empty() || machine.waker.is_woken())
-            };
-            let limit = match has_news {
-                true => Some(free),
-                false => deadline,
+                let has_news = !machine.ready.is_empty() || machine.waker.is_woken();
+                let limit = match has_news {
+                    true => Some(free),
+                    false => deadline,
+                };
+                (now, limit.filter(|_| machine.stands_still == 0))
             };
             if limit.is_some_and(|limit| limit <= now) {
                 break;

@@ -57,9 +57,10 @@ fn two_runs_of_a_seed_are_the_same_to_the_last_event() {
     assert_ne!(run(1).0, run(2).0);
 }
 
-/// Seen on other machines, in debug and in release.
+/// The number changes when the world or the faults of a seed do; then it is to be seen in debug and in
+/// release, on two machines.
 #[test]
 fn a_seed_has_the_same_hash_on_every_machine() {
     let (hash, events, _) = run(42);
-    assert_eq!(format!("{hash:016x} {events}"), "8c1995567357ecf8 1816");
+    assert_eq!(format!("{hash:016x} {events}"), "0b12f19a41da57eb 8745");
 }

@@ -243,7 +243,8 @@ fn without_ports_or_descriptors_connecting_fails_and_listening_rests() {
     let (server, client) = (world.host("server"), world.host("client"));
     server.start(|reactor| echo_at(reactor, "tcp:7"));
     client.set_ephemeral_ports(50_000..=50_001);
-    world.begin(&Fault::Pause("server".into()));
+    world.run_for(SECOND);
+    server.pause(10 * SECOND);
     let log = Log::default();
     let noted = Rc::clone(&log);
     client.start(move |reactor| {

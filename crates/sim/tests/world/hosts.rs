@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ropewalk_core::ReactorTime;
-use ropewalk_sim::World;
+use ropewalk_sim::{Fault, World};
 
 use crate::rig::{Log, ask, echo_at, pattern};
 
@@ -28,6 +28,24 @@ fn a_pause_holds_the_program_up_and_its_kernel_answers_meanwhile() {
     assert_eq!(*log.borrow(), ["made"], "the kernel has accepted");
     world.run_for(2 * SECOND);
     assert_eq!(log.borrow()[1], "answered");
+}
+
+#[test]
+fn a_frozen_host_knows_of_nothing_until_it_goes_on() {
+    let world = World::new(1);
+    let (server, client) = (world.host("server"), world.host("client"));
+    server.start(|reactor| echo_at(reactor, "tcp:7"));
+    world.run_for(SECOND);
+    let freeze = Fault::Freeze("server".into());
+    world.begin(&freeze);
+    let log = Log::default();
+    let noted = Rc::clone(&log);
+    client.start(move |reactor| ask(reactor, "tcp:server:7:timeout=1h", pattern(10), &noted));
+    world.run_for(29 * SECOND);
+    assert!(log.borrow().is_empty(), "{:?}", log.borrow());
+    world.end(&freeze);
+    world.run_for(5 * SECOND);
+    assert_eq!(log.borrow()[..2], ["made", "answered"]);
 }
 
 #[test]
