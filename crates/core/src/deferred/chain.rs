@@ -102,6 +102,13 @@ impl<T> Core<T> {
         self.result.take()
     }
 
+    pub(super) fn peek<R>(&self, look: impl FnOnce(&Result<T, Failure>) -> R) -> Option<R> {
+        let result = self.result.take();
+        let seen = result.as_ref().map(look);
+        self.result.set(result);
+        seen
+    }
+
     pub(super) fn wake_when_fired(&self, waker: &Waker) {
         self.then.set(match self.then.replace(Then::Keep) {
             Then::Wake(old) if old.will_wake(waker) => Then::Wake(old),

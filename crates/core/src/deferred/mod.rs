@@ -263,6 +263,28 @@ impl<T: 'static> Deferred<T> {
         }
     }
 
+    /// Looks at the result, if it is there.
+    pub(crate) fn peek<R>(&self, look: impl FnOnce(&Result<T, Failure>) -> R) -> Option<R> {
+        match &self.inner {
+            Inner::Ready(result, _) => Some(look(result)),
+            Inner::Pending(node) => node.core().peek(look),
+            Inner::Taken => None,
+        }
+    }
+
+    /// Takes the result, if it is there.
+    pub(crate) fn try_take(self) -> Result<Result<T, Failure>, Self> {
+        match self.is_fired() {
+            true => match self.into_state() {
+                State::Fired(result) => Ok(result),
+                State::Pending(node) => Err(Self {
+                    inner: Inner::Pending(node),
+                }),
+            },
+            false => Err(self),
+        }
+    }
+
     /// All links come down to this one.
     #[track_caller]
     fn add_link<U: 'static>(

@@ -8,10 +8,12 @@ mod clock;
 mod memory;
 mod memory_datagrams;
 mod pair;
+mod results;
 mod string_transport;
 
 pub use children::MemoryChild;
 pub use clock::Clock;
 pub use memory::{MemoryReactor, no_reactor};
 pub use pair::Pair;
+pub use results::{FailureKind, assert_no_result, failure_result_of, success_result_of};
 pub use string_transport::StringTransport;
