@@ -157,6 +157,13 @@ impl Panicked {
             .unwrap_or_else(|| "(a panic without a message)".to_owned());
         Self { callback, message }
     }
+
+    /// As an error, for `tracing`: so that who reads the log by program finds the panic itself in
+    /// it, and not only its text.
+    #[must_use]
+    pub fn as_error(&self) -> &(dyn Error + 'static) {
+        self
+    }
 }
 
 impl fmt::Display for Panicked {

@@ -5,7 +5,6 @@
 //! in the order in which they were woken, so the same wakes give the same run. A panic ends the
 //! task that it happened in, and no other.
 
-use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::Future;
@@ -19,6 +18,7 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use slab::Slab;
 
+use crate::Panicked;
 use crate::inherited::{self, ContextSnapshot};
 
 type LocalFuture = Pin<Box<dyn Future<Output = ()>>>;
@@ -301,9 +301,10 @@ impl Set {
             pending
         }));
         if let Err(payload) = &pending {
+            let panicked = Panicked::new("a task", &**payload);
             tracing::error!(
                 target: "ropewalk::task",
-                panic = panic_message(&**payload),
+                panic = panicked.as_error(),
                 "a task panicked and has ended",
             );
         }
@@ -372,17 +373,6 @@ impl Wake for TaskWaker {
         if !self.queued.swap(true, Ordering::AcqRel) {
             self.woken.push(self.clone());
         }
-    }
-}
-
-/// The words of a panic, if it has any.
-fn panic_message(payload: &(dyn Any + Send)) -> &str {
-    if let Some(message) = payload.downcast_ref::<&str>() {
-        message
-    } else if let Some(message) = payload.downcast_ref::<String>() {
-        message
-    } else {
-        "(no message)"
     }
 }
 
@@ -688,8 +678,8 @@ mod tests {
 
         let log = logged_by(|| assert_eq!(tasks.run_woken(), 3));
 
-        assert!(log.contains(r#"panic="no rope left""#), "{log}");
-        assert!(log.contains(r#"panic="7 ropes left""#), "{log}");
+        assert!(log.contains("panic=a task panicked: no rope left"), "{log}");
+        assert!(log.contains("panic=a task panicked: 7 ropes left"), "{log}");
         assert!(panicking.is_finished() && formatted.is_finished());
         assert_eq!(polls.get(), 1);
         assert_eq!(tasks.len(), 1);

@@ -108,7 +108,8 @@ impl Shutdown {
             }
             for deferred in started {
                 if let Err(failure) = deferred.await {
-                    tracing::error!(?phase, %failure, "a shutdown trigger failed");
+                    let failure = &*failure.to_error();
+                    tracing::error!(?phase, failure, "a shutdown trigger failed");
                 }
             }
         }

@@ -307,6 +307,8 @@ impl DatagramChannel {
 /// Runs what may panic and must not take the loop with it.
 fn guard(name: &'static str, action: impl FnOnce()) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(action)) {
-        tracing::error!("{}; the port goes on", Panicked::new(name, &*payload));
+        let panicked = Panicked::new(name, &*payload);
+        let panic = panicked.as_error();
+        tracing::error!(panic, "a callback panicked; the port goes on");
     }
 }

@@ -14,7 +14,7 @@ pub(super) fn report(failure: &Failure, made: &'static Location<'static>) {
     }
     tracing::error!(
         target: "ropewalk::unhandled",
-        %failure,
+        failure = &*failure.to_error(),
         failed_at = %failure.location(),
         made_at = %made,
         backtrace = failure.backtrace().map(tracing::field::display),

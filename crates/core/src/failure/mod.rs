@@ -185,6 +185,35 @@ impl Failure {
         self.check::<E>().ok_or_else(|| self.clone())
     }
 
+    /// The failure as an error that names it: for `tracing`, whose subscribers find the failure
+    /// itself in it by [`Failure::in_error`], and not only its text.
+    ///
+    /// ```
+    /// # use ropewalk_core::Failure;
+    /// let failure = Failure::msg("no rope");
+    /// tracing::error!(failure = &*failure.to_error(), "cannot twist");
+    /// assert_eq!(failure.to_error().to_string(), "no rope");
+    /// ```
+    #[must_use]
+    pub fn to_error(&self) -> Box<dyn Error + Send + Sync> {
+        self.clone().into()
+    }
+
+    /// The failure that `error` was made of: see [`to_error`](Self::to_error).
+    ///
+    /// ```
+    /// # use ropewalk_core::Failure;
+    /// let error = Failure::new("x".parse::<u8>().unwrap_err()).to_error();
+    /// let failure = Failure::in_error(&*error).unwrap();
+    /// assert!(failure.check::<std::num::ParseIntError>().is_some());
+    /// assert!(Failure::in_error(&std::fmt::Error).is_none());
+    /// ```
+    #[must_use]
+    pub fn in_error(error: &(dyn Error + 'static)) -> Option<Self> {
+        let Boxed(failure) = error.downcast_ref()?;
+        Some(failure.clone())
+    }
+
     /// Where the innermost failure was made.
     #[must_use]
     pub fn location(&self) -> &'static Location<'static> {

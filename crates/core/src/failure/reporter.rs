@@ -84,7 +84,7 @@ impl<'a> FailureReporter<'a> {
         Self::with_sink(interval, |report| {
             tracing::error!(
                 target: "ropewalk::failure",
-                failure = %report.failure,
+                failure = &*report.failure.to_error(),
                 failed_at = %report.failure.location(),
                 count = report.count,
                 "failed",

@@ -423,7 +423,8 @@ impl Shared {
             tracing::error!(
                 program = self.program,
                 pid = self.pid,
-                "{panicked}; its process is ended"
+                panic = panicked.as_error(),
+                "a callback panicked; its process is ended"
             );
             for connection in self.connections() {
                 connection.abort_connection();

@@ -1,6 +1,5 @@
 //! The timed calls of a reactor.
 
-use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -8,6 +7,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::{DelayedCall, TimerId, Wheel};
+use crate::Panicked;
 use crate::inherited::ContextSnapshot;
 
 type Call = Box<dyn FnOnce()>;
@@ -108,9 +108,10 @@ impl Timers {
         while let Some(call) = self.pop_due() {
             count += 1;
             before();
-            if let Err(panic) = catch_unwind(AssertUnwindSafe(call)) {
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(call)) {
+                let panicked = Panicked::new("a timed call", &*payload);
                 tracing::error!(
-                    panic = message(&*panic),
+                    panic = panicked.as_error(),
                     "a call made with call_later panicked; the other calls go on"
                 );
             }
@@ -199,17 +200,6 @@ impl Shared {
 fn after(nanos: u64, delay: Duration) -> u64 {
     let delay = u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX);
     nanos.saturating_add(delay)
-}
-
-/// The words of a panic, if it has any.
-fn message(panic: &(dyn Any + Send)) -> &str {
-    if let Some(message) = panic.downcast_ref::<&str>() {
-        message
-    } else if let Some(message) = panic.downcast_ref::<String>() {
-        message
-    } else {
-        "no message"
-    }
 }
 
 #[cfg(test)]
