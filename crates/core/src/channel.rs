@@ -152,6 +152,12 @@ impl Channel {
         &mut *self.protocol
     }
 
+    /// The name of its protocol's type.
+    #[must_use]
+    pub fn protocol_name(&self) -> &'static str {
+        self.protocol.type_name()
+    }
+
     /// Whether its protocol has had `connection_made`.
     #[must_use]
     pub fn is_made(&self) -> bool {
@@ -1159,5 +1165,6 @@ fn guard(transport: &Transport, name: &'static str, action: impl FnOnce()) -> Op
 }
 
 fn log_panic(transport: &Transport, panicked: &Panicked) {
-    tracing::error!(peer = %transport.peer(), "{panicked}; its connection ends");
+    let panic = panicked.as_error();
+    tracing::error!(peer = %transport.peer(), panic, "a callback panicked; its connection ends");
 }

@@ -92,6 +92,7 @@ impl Attempt {
             }
         });
         attempt.resolver.set(Some(resolver));
+        event_loop.ledger.attempt(event_loop, &attempt);
         let late = Rc::downgrade(&attempt);
         let timer = event_loop.call_later(
             attempt.endpoint.timeout(),
@@ -208,10 +209,21 @@ impl Attempt {
             self.fail(ConnectError::FactoryRefused);
             return false;
         }
+        event_loop.ledger.connected(&event_loop, id, &self);
         let connection = event_loop.connection(id).unwrap_or_default();
         self.set_stage(Stage::Layers(id, connection));
         event_loop.awaited.borrow_mut().insert(id, self);
         true
+    }
+
+    /// What it is to connect to.
+    pub(crate) fn endpoint(&self) -> String {
+        self.endpoint.to_string()
+    }
+
+    /// Whether there is no connection yet, and there is to be one.
+    pub(crate) fn is_trying(&self) -> bool {
+        self.is_wanted() && !matches!(&*self.stage.borrow(), Stage::Layers(..))
     }
 
     /// The protocol has had its `connection_made`.

@@ -160,6 +160,7 @@ impl Datagrams {
     ) -> DatagramPort {
         let OpenedDatagrams { socket, host, peer } = opened;
         let touched = Rc::clone(&self.touched);
+        let name = protocol.type_name();
         let limits = guard("the limits of a datagram protocol", || protocol.limits());
         let mut channel = DatagramChannel::new(
             Rc::clone(&event_loop.context),
@@ -171,6 +172,7 @@ impl Datagrams {
             Box::new(move || touched.borrow_mut().push(id)),
         );
         let port = channel.port();
+        event_loop.ledger.datagram_port(event_loop, &port, name);
         channel.start();
         self.look(id, |port| port.channel = Some(channel));
         self.with(event_loop, id, |_| ());

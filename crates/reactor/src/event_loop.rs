@@ -37,6 +37,7 @@ use crate::connections::{Connections, Entry, Side};
 use crate::datagrams::Datagrams;
 use crate::driver::{Accept, Completions, DatagramId, Driver, ListenerId, QueryId, WatchId};
 use crate::keeping::Keeping;
+use crate::ledger::Book;
 use crate::names::Names;
 use crate::ports::Ports;
 use crate::processes::Processes;
@@ -84,6 +85,8 @@ pub(crate) struct EventLoop {
     pub(crate) jobs: Jobs,
     pub(crate) processes: Processes,
     pub(crate) stalls: Arc<Stalls>,
+    /// What tests ask for what is left.
+    pub(crate) ledger: Book,
     startup: RefCell<Vec<Call>>,
     pub(crate) shutdown: Shutdown,
     state: Cell<State>,
@@ -134,6 +137,7 @@ impl EventLoop {
                 jobs: Jobs::new(driver.pool_threads()),
                 processes: Processes::default(),
                 stalls: Stalls::new(),
+                ledger: Book::default(),
                 startup: RefCell::default(),
                 shutdown: Shutdown::new(),
                 state: Cell::new(State::Idle),
@@ -519,6 +523,7 @@ impl EventLoop {
             self.free(id);
             return None;
         }
+        self.ledger.accepted(self, id, listener);
         Some(id)
     }
 
@@ -578,6 +583,12 @@ impl EventLoop {
     pub(crate) fn connection(&self, id: ConnectionId) -> Option<Connection> {
         let mut connections = self.connections.borrow_mut();
         Some(connections.get(id)?.channel.as_ref()?.connection())
+    }
+
+    /// What serves a connection that is not at work.
+    pub(crate) fn protocol_name(&self, id: ConnectionId) -> Option<&'static str> {
+        let mut connections = self.connections.borrow_mut();
+        Some(connections.get(id)?.channel.as_ref()?.protocol_name())
     }
 
     /// Frees the name of a connection that never was.
@@ -864,7 +875,8 @@ pub(crate) fn guard<R>(what: &'static str, call: impl FnOnce() -> R) -> Option<R
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(result) => Some(result),
         Err(payload) => {
-            tracing::error!("{}", Panicked::new(what, &*payload));
+            let panicked = Panicked::new(what, &*payload);
+            tracing::error!(panic = panicked.as_error(), "a callback panicked");
             None
         }
     }
@@ -880,19 +892,20 @@ impl ropewalk_core::ReactorTime for EventLoop {
     }
 
     fn call_later(&self, delay: Duration, call: Call) -> DelayedCall {
-        self.call_later(delay, call)
+        self.ledger.call_later(self, delay, call)
     }
 }
 
 impl ropewalk_core::ReactorTasks for EventLoop {
     fn spawn(&self, future: Pin<Box<dyn Future<Output = ()>>>) -> Task {
-        self.spawn(future)
+        self.ledger.spawn(self, future)
     }
 }
 
 impl ropewalk_core::ReactorThreads for EventLoop {
     fn run_in_thread(&self, name: JobName, job: Box<dyn FnOnce() + Send>) -> Deferred<()> {
-        self.jobs.defer(self, &self.jobs.pool, name, job)
+        let ran = self.jobs.defer(self, &self.jobs.pool, name.clone(), job);
+        self.ledger.job(self, name, ran)
     }
 }
 
@@ -902,7 +915,9 @@ impl ropewalk_core::ReactorProcess for EventLoop {
         spawn: &Spawn,
         protocol: Box<dyn ProcessProtocol>,
     ) -> Result<Process, SpawnError> {
-        self.processes.spawn(self, spawn, protocol)
+        let process = self.processes.spawn(self, spawn, protocol)?;
+        self.ledger.process(self, &process, spawn.name());
+        Ok(process)
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use ropewalk_core::endpoint::{ClientEndpoint, Descriptor, ExecConnect, ExecStderr};
 use ropewalk_core::{
     Address, ChildDescriptor, ExitStatus, Factory, Grouping, Process, ProcessProtocol,
-    ProcessTransport, ReactorProcess, ReactorTime, Spawn,
+    ProcessTransport, ReactorProcess, Spawn,
 };
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
@@ -95,7 +95,7 @@ impl Drop for EndWithConnection {
             let end = move || {
                 process.terminate();
             };
-            ReactorTime::call_later(&*event_loop, GRACE, Box::new(end));
+            event_loop.call_later(GRACE, Box::new(end));
         }
     }
 }

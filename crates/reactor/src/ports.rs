@@ -67,6 +67,7 @@ impl Ports {
             self.close(&*event_loop.driver, listener, serial);
             resume_unwind(payload);
         }
+        event_loop.ledger.port(event_loop, listener, serial);
         let event_loop = event_loop.weak();
         let stop = move || {
             if let Some(event_loop) = event_loop.upgrade() {
@@ -76,6 +77,13 @@ impl Ports {
             }
         };
         Ok((Port::new(address, Rc::new(stop)), brought))
+    }
+
+    /// What an open port listens at.
+    pub(crate) fn endpoint(&self, listener: ListenerId, serial: u64) -> Option<String> {
+        let open = self.open.borrow();
+        let port = open.get(listener.0 as usize)?;
+        (port.serial == serial).then(|| port.endpoint.clone())
     }
 
     /// The port is shared, and its connections are dealt out.

@@ -26,6 +26,7 @@ use crate::driver::Driver;
 use crate::event_loop::EventLoop;
 use crate::guest::Guest;
 use crate::kinds;
+use crate::ledger::Ledger;
 use crate::remote::ReactorRemote;
 use crate::shutdown::Phase;
 use crate::signals::stop_on_signals;
@@ -298,12 +299,12 @@ impl Handle {
 
     /// Runs `call` when `delay` has passed.
     pub fn call_later(&self, delay: Duration, call: impl FnOnce() + 'static) -> DelayedCall {
-        self.inner.call_later(delay, Box::new(call))
+        ReactorTime::call_later(&*self.inner, delay, Box::new(call))
     }
 
     /// Starts a future on this thread. It is first polled later in this turn.
     pub fn spawn(&self, future: impl Future<Output = ()> + 'static) -> Task {
-        self.inner.spawn(Box::pin(future))
+        ReactorTasks::spawn(&*self.inner, Box::pin(future))
     }
 
     /// Runs `call` when the reactor starts to run, in the order of the calls; at the beginning of
@@ -322,7 +323,13 @@ impl Handle {
         &self,
         job: impl FnOnce() + Send + 'static,
     ) -> Result<(), ThreadJobError> {
-        self.inner.jobs.pool.call_in_thread(job)
+        match self.inner.ledger.loose_job(&self.inner, JobName::here()) {
+            None => self.inner.jobs.pool.call_in_thread(job),
+            Some(held) => self.inner.jobs.pool.call_in_thread(move || {
+                job();
+                drop(held);
+            }),
+        }
     }
 
     /// Runs `job`, which may block, on a thread of the reactor's [pool](Self::thread_pool), and
@@ -458,6 +465,13 @@ impl Handle {
         ReactorRemote::new(self.inner.remote.clone())
     }
 
+    /// Notes all that is begun from now on, and where, until it has ended: for tests that are to
+    /// leave nothing behind. See [`Ledger`].
+    #[must_use]
+    pub fn track(&self) -> Ledger {
+        self.inner.ledger.open(Rc::downgrade(&self.inner))
+    }
+
     /// The time of this turn; the present one while the reactor does not run.
     #[must_use]
     pub fn now(&self) -> Instant {
@@ -493,13 +507,13 @@ impl ReactorTime for Handle {
     }
 
     fn call_later(&self, delay: Duration, call: Box<dyn FnOnce()>) -> DelayedCall {
-        self.inner.call_later(delay, call)
+        ReactorTime::call_later(&*self.inner, delay, call)
     }
 }
 
 impl ReactorTasks for Handle {
     fn spawn(&self, future: Pin<Box<dyn Future<Output = ()>>>) -> Task {
-        self.inner.spawn(future)
+        ReactorTasks::spawn(&*self.inner, future)
     }
 }
 
@@ -525,7 +539,8 @@ struct OnPool<'a>(&'a Handle, &'a ThreadPool);
 impl ReactorThreads for OnPool<'_> {
     fn run_in_thread(&self, name: JobName, job: Box<dyn FnOnce() + Send>) -> Deferred<()> {
         let event_loop = &self.0.inner;
-        event_loop.jobs.defer(event_loop, self.1, name, job)
+        let ran = event_loop.jobs.defer(event_loop, self.1, name.clone(), job);
+        event_loop.ledger.job(event_loop, name, ran)
     }
 }
 
