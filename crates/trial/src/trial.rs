@@ -1,0 +1,276 @@
+//! A test, and how it is run: [`Trial`].
+
+use std::any::Any;
+use std::cell::Cell;
+use std::future::{Future, poll_fn};
+use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use ropewalk_core::{Deferred, Failure, Panicked, defer_later};
+use ropewalk_reactor::{Handle, Reactor, RunError};
+
+use crate::capture::{LogCapture, Store, Taken};
+use crate::replay::{self, Target};
+use crate::{Problem, Test, TestFailed};
+
+/// How long a test may take, of the reactor's time.
+const TIMEOUT: Duration = Duration::from_secs(120);
+
+/// How long what a test leaves may take to end by itself, of the reactor's time: the other end of a
+/// connection that it has closed, for instance.
+const SETTLE: Duration = Duration::from_secs(1);
+
+type Body = Pin<Box<dyn Future<Output = Result<(), Failure>>>>;
+
+/// What a test runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Driver {
+    /// Real sockets and real time.
+    Poll,
+}
+
+impl Driver {
+    /// A reactor for one run of a test.
+    fn reactor(self, _seed: u64) -> Result<Reactor, Failure> {
+        match self {
+            Self::Poll => {
+                Reactor::new().map_err(|error| Failure::new(error).context("making the reactor"))
+            }
+        }
+    }
+}
+
+/// A test: what `#[ropewalk::test]` makes of a function, and what a harness of your own may call.
+///
+/// ```
+/// use ropewalk_core::Failure;
+/// use ropewalk_trial::{Driver, Problem, Trial};
+/// use std::time::Duration;
+///
+/// let trial = Trial::new("ropes::hold").driver(Driver::Poll);
+/// let failed = trial
+///     .run(|test| async move {
+///         test.reactor().call_later(Duration::from_secs(60), || ());
+///         Ok(())
+///     })
+///     .unwrap_err();
+/// assert!(matches!(&failed.problems[..], [Problem::Left(left)] if left.len() == 1));
+/// println!("{failed}");
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "it does nothing until it is run"]
+pub struct Trial {
+    name: String,
+    target: Target,
+    driver: Driver,
+    seeds: u64,
+    timeout: Duration,
+}
+
+impl Trial {
+    /// A test of this name, which is its path: `crate::module::function`.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            target: Target::default(),
+            driver: Driver::Poll,
+            seeds: 1,
+            timeout: TIMEOUT,
+        }
+    }
+
+    /// What it is part of.
+    #[doc(hidden)]
+    pub fn target(mut self, target: Target) -> Self {
+        self.target = target;
+        self
+    }
+
+    /// What it runs on.
+    pub fn driver(mut self, driver: Driver) -> Self {
+        self.driver = driver;
+        self
+    }
+
+    /// For how many seeds it is run, 0 and up. 1.
+    pub fn seeds(mut self, seeds: u64) -> Self {
+        self.seeds = seeds;
+        self
+    }
+
+    /// How long one run may take, of the reactor's time. 120 s.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Runs `body` once for each seed, until one fails; or for the one seed alone that the
+    /// environment variable `ROPEWALK_SEED` has.
+    ///
+    /// # Errors
+    /// It failed, or left something behind.
+    pub fn run<F>(&self, body: impl Fn(Test) -> F + 'static) -> Result<(), TestFailed>
+    where
+        F: Future<Output = Result<(), Failure>> + 'static,
+    {
+        match replay::wanted_seed() {
+            Ok(Some(seed)) => self.run_with([seed], body),
+            Ok(None) => self.run_with(0..self.seeds, body),
+            Err(failure) => Err(self.failed(0, vec![Problem::NotRun(failure)], Taken::default())),
+        }
+    }
+
+    /// Runs `body` for these seeds, until one fails.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn run_with<F>(
+        &self,
+        seeds: impl IntoIterator<Item = u64>,
+        body: impl Fn(Test) -> F + 'static,
+    ) -> Result<(), TestFailed>
+    where
+        F: Future<Output = Result<(), Failure>> + 'static,
+    {
+        let body: Rc<dyn Fn(Test) -> Body> = Rc::new(move |test| Box::pin(body(test)));
+        let capture = LogCapture::start();
+        for seed in seeds {
+            self.run_once(seed, &capture.store(), &body)?;
+        }
+        Ok(())
+    }
+
+    fn run_once(
+        &self,
+        seed: u64,
+        log: &Arc<Store>,
+        body: &Rc<dyn Fn(Test) -> Body>,
+    ) -> Result<(), TestFailed> {
+        let end = match self.driver.reactor(seed) {
+            Ok(reactor) => self.run_on(reactor, seed, log, body),
+            Err(failure) => End::of(Problem::NotRun(failure)),
+        };
+        // What follows from things that were left is no news.
+        let mut taken = end.taken.unwrap_or_else(|| log.take());
+        drop(log.take());
+        let mut problems = end.problems;
+        if !taken.errors.is_empty() {
+            problems.push(Problem::Logged {
+                errors: mem::take(&mut taken.errors),
+                more: taken.more_errors,
+            });
+        }
+        match problems.is_empty() {
+            true => Ok(()),
+            false => Err(self.failed(seed, problems, taken)),
+        }
+    }
+
+    /// Runs the body on `reactor`, and ends that.
+    fn run_on(
+        &self,
+        reactor: Reactor,
+        seed: u64,
+        log: &Arc<Store>,
+        body: &Rc<dyn Fn(Test) -> Body>,
+    ) -> End {
+        let test = Test::new(reactor.handle(), seed);
+        let _running = test.enter();
+        let end: Rc<Cell<Option<End>>> = Rc::default();
+        // The timer and the task are there before anything is noted: they are not the test's.
+        let timeout = defer_later(&*reactor, self.timeout, || ());
+        let (told, log, body) = (Rc::clone(&end), Arc::clone(log), Rc::clone(body));
+        let after = self.timeout;
+        reactor.spawn(async move {
+            let reactor = test.reactor().clone();
+            let mut ended = watch(&reactor, move || body(test), timeout, after).await;
+            if !ended.problems.is_empty() {
+                ended.taken = Some(log.take());
+            }
+            told.set(Some(ended));
+            reactor.stop_now();
+        });
+        let ran = reactor.run();
+        drop(reactor);
+        match (end.take(), ran) {
+            (Some(end), _) => end,
+            (None, Err(RunError::Driver(error))) => End::of(Problem::NotRun(error.into())),
+            (None, _) => End::of(Problem::Stopped),
+        }
+    }
+
+    fn failed(&self, seed: u64, problems: Vec<Problem>, taken: Taken) -> TestFailed {
+        TestFailed {
+            name: self.name.clone(),
+            seed,
+            problems,
+            log: taken.events,
+            again: replay::command(&self.target, &self.name, seed),
+        }
+    }
+}
+
+/// How a run has ended.
+#[derive(Default)]
+struct End {
+    problems: Vec<Problem>,
+    /// The log, if it is to have nothing of what comes later.
+    taken: Option<Taken>,
+}
+
+impl End {
+    fn of(problem: Problem) -> Self {
+        Self {
+            problems: vec![problem],
+            taken: None,
+        }
+    }
+}
+
+/// Runs a body to its end, within the loop, and sees what it has left.
+async fn watch(
+    reactor: &Handle,
+    body: impl FnOnce() -> Body,
+    mut timeout: Deferred<()>,
+    after: Duration,
+) -> End {
+    let ledger = reactor.track();
+    // It begins within the poll, where its panics are caught.
+    let mut body = Box::pin(async move { body().await });
+    let outcome = poll_fn(|context| {
+        let body = body.as_mut();
+        let polled = catch_unwind(AssertUnwindSafe(|| body.poll(context)));
+        match polled {
+            Ok(Poll::Ready(result)) => Poll::Ready(result.map_err(Problem::Failed)),
+            Ok(Poll::Pending) => Pin::new(&mut timeout).poll(context).map(|_| {
+                let live = ledger.live();
+                Err(Problem::TimedOut { after, live })
+            }),
+            Err(payload) => Poll::Ready(Err(Problem::Panicked(panicked(&*payload)))),
+        }
+    })
+    .await;
+    timeout.cancel();
+    // Whatever it holds is gone before anything counts as left.
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(body))) {
+        return End::of(Problem::Panicked(panicked(&*payload)));
+    }
+    if let Err(problem) = outcome {
+        // That it has left things then is no wonder.
+        return End::of(problem);
+    }
+    match ledger.settled(SETTLE).await {
+        Ok(left) if !left.is_empty() => End::of(Problem::Left(left)),
+        _ => End::default(),
+    }
+}
+
+fn panicked(payload: &(dyn Any + Send)) -> Panicked {
+    Panicked::new("the test", payload)
+}
