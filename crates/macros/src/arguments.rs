@@ -9,7 +9,7 @@ use syn::punctuated::Punctuated;
 use syn::{Error, Lit, LitStr, Path, Result, Token};
 
 /// The names of drivers, and what they are called in `ropewalk_trial::Driver`.
-const DRIVERS: [(&str, &str); 1] = [("poll", "Poll")];
+const DRIVERS: [(&str, &str); 2] = [("sim", "Sim"), ("poll", "Poll")];
 
 /// More seeds than these take longer than anybody waits.
 const MOST_SEEDS: u64 = 1_000_000_000;
@@ -215,7 +215,11 @@ mod tests {
                 "a number from 1",
             ),
             ("driver = poll", "poll", "expected literal"),
-            ("driver = \"epoll\"", "\"epoll\"", "it is \"poll\""),
+            (
+                "driver = \"epoll\"",
+                "\"epoll\"",
+                "it is \"sim\" or \"poll\"",
+            ),
             ("driver = 7", "7", "a text in quotes"),
             ("timeout = 10", "10", "a text in quotes"),
             ("timeout = \"10\"", "\"10\"", "write a number and `ms`"),

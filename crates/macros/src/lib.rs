@@ -10,11 +10,12 @@ mod expand;
 
 use proc_macro::TokenStream;
 
-/// Makes a test that runs on a reactor of its own, and fails if it leaves anything behind.
+/// Makes a test that runs on a reactor of its own, in a simulated world unless told otherwise, and
+/// fails if it leaves anything behind.
 ///
 /// The function may be async, or return a `Deferred<()>` or anything else that is
 /// `IntoDeferred<()>`: `()`, a `Result`. Each of its parameters is something that is `FromTest`, by
-/// value or by reference: the reactor's `Handle`, the `Seed`. It may have none.
+/// value or by reference: the reactor's `Handle`, the `World` around it, the `Seed`. It may have none.
 ///
 /// ```ignore
 /// #[ropewalk::test]
@@ -28,7 +29,7 @@ use proc_macro::TokenStream;
 ///
 /// | argument | means |
 /// |---|---|
-/// | `driver = "poll"` | on real sockets, in real time |
+/// | `driver = "poll"` | on real sockets, in real time; `"sim"`, the default, is a host called `test` of a simulated world |
 /// | `seeds = 100` | runs once for each of so many seeds, 0 and up |
 /// | `timeout = "10s"` | fails when it has not ended by then, in the reactor's own time; `ms`, `s`, `m` and `h` are its units. 120 s |
 /// | `crate = "path"` | where the test kit is, if it is not at `::ropewalk::trial` |

@@ -148,7 +148,7 @@ pub fn logged() -> Vec<LogEvent> {
 /// use std::num::ParseIntError;
 /// use trial::flush_logged_errors;
 ///
-/// #[ropewalk::test(driver = "poll")]
+/// #[ropewalk::test]
 /// async fn a_number_is_no_word() {
 ///     drop(Deferred::<()>::fail("word".parse::<u8>().unwrap_err()));
 ///     let errors = flush_logged_errors::<ParseIntError>();
@@ -169,7 +169,7 @@ pub fn flush_logged_errors<E: FailureKind>() -> Vec<Failure> {
 /// ```
 /// # use ropewalk_trial as trial;
 /// # mod ropewalk { pub(crate) use ropewalk_trial::run_when_called as test; }
-/// #[ropewalk::test(driver = "poll")]
+/// #[ropewalk::test]
 /// async fn the_disk_is_full() {
 ///     tracing::error!(free = 0, "no room");
 ///     let flushed = trial::flush_logged_if(|event| event.message.contains("no room"));

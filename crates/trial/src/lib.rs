@@ -1,7 +1,8 @@
 //! The test kit: Twisted's trial.
 //!
 //! `#[ropewalk::test]` makes a test of an `async fn`, or of a function that returns a
-//! [`Deferred`](ropewalk_core::Deferred). It runs on a reactor of its own, and fails
+//! [`Deferred`](ropewalk_core::Deferred). It runs on a reactor of its own, which is that of a host in
+//! a simulated [`World`](ropewalk_sim::World) unless the test asks for real sockets, and fails
 //!
 //! - when it panics, or comes to a failure;
 //! - when it has not ended after 120 s of the reactor's own time: what it was waiting for is named;
@@ -17,7 +18,7 @@
 //! use ropewalk_reactor::Handle;
 //! use trial::flush_logged_errors;
 //!
-//! #[ropewalk::test(driver = "poll")]
+//! #[ropewalk::test]
 //! async fn nobody_hears_of_it(reactor: Handle) -> Result<(), Failure> {
 //!     reactor.defer_to_thread::<(), _>(|| ()).await?;
 //!     drop(Deferred::<()>::fail("x".parse::<u8>().unwrap_err()));

@@ -13,6 +13,9 @@ use crate::LogEvent;
 /// So many events of the log are shown, the last.
 const EVENTS_SHOWN: usize = 20;
 
+/// So many lines of the trace are shown, the last.
+const TRACE_SHOWN: usize = 40;
+
 /// So many things of one kind are shown.
 const SHOWN: usize = 30;
 
@@ -28,6 +31,8 @@ pub struct TestFailed {
     pub problems: Vec<Problem>,
     /// What that run had logged.
     pub log: Vec<LogEvent>,
+    /// What had happened in its world, if that was a simulated one: a line for each event.
+    pub trace: String,
     /// The command that runs it again, with that seed.
     pub again: String,
 }
@@ -80,6 +85,15 @@ impl fmt::Display for TestFailed {
             )?;
             for event in shown {
                 writeln!(f, "    {event}")?;
+            }
+        }
+        let lines: Vec<_> = self.trace.lines().collect();
+        let shown = &lines[lines.len().saturating_sub(TRACE_SHOWN)..];
+        if !shown.is_empty() {
+            let (count, all) = (shown.len(), lines.len());
+            writeln!(f, "\nits world, the last {count} of {all} events:")?;
+            for line in shown {
+                writeln!(f, "    {line}")?;
             }
         }
         write!(f, "\nrun it again: {}", self.again)

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 
 use ropewalk_core::{Failure, IntoDeferred};
 use ropewalk_reactor::Handle;
+use ropewalk_sim::World;
 
 thread_local! {
     /// The tests that run on this thread: a test within a test is the last.
@@ -14,18 +15,29 @@ thread_local! {
 #[derive(Clone, Debug)]
 pub struct Test {
     reactor: Handle,
+    world: Option<World>,
     seed: u64,
 }
 
 impl Test {
-    pub(crate) fn new(reactor: Handle, seed: u64) -> Self {
-        Self { reactor, seed }
+    pub(crate) fn new(reactor: Handle, world: Option<World>, seed: u64) -> Self {
+        Self {
+            reactor,
+            world,
+            seed,
+        }
     }
 
     /// The reactor that it runs on.
     #[must_use]
     pub fn reactor(&self) -> &Handle {
         &self.reactor
+    }
+
+    /// The simulated world around it, where the test's host is called `test`. `None` on real sockets.
+    #[must_use]
+    pub fn world(&self) -> Option<&World> {
+        self.world.as_ref()
     }
 
     /// The seed of this run.
@@ -54,7 +66,7 @@ impl Test {
 /// ```
 /// # use ropewalk_trial as trial;
 /// # mod ropewalk { pub(crate) use ropewalk_trial::run_when_called as test; }
-/// #[ropewalk::test(driver = "poll")]
+/// #[ropewalk::test]
 /// async fn time_passes() {
 ///     let reactor = trial::reactor();
 ///     assert!(reactor.now() <= reactor.now());
@@ -93,7 +105,7 @@ pub fn reactor() -> Handle {
 ///     }
 /// }
 ///
-/// #[ropewalk::test(driver = "poll", seeds = 10)]
+/// #[ropewalk::test(seeds = 10)]
 /// async fn there_are_never_too_many(ropes: Ropes) {
 ///     assert!(ropes.0 < 7);
 /// }
@@ -113,6 +125,32 @@ impl FromTest for Test {
 impl FromTest for Handle {
     fn from_test(test: &Test) -> Self {
         test.reactor.clone()
+    }
+}
+
+/// The simulated world around the test, whose own host is called `test`.
+///
+/// ```
+/// # use ropewalk_trial as trial;
+/// # mod ropewalk { pub(crate) use ropewalk_trial::run_when_called as test; }
+/// use ropewalk_sim::World;
+///
+/// #[ropewalk::test(seeds = 10)]
+/// async fn each_world_has_a_seed_of_its_own(world: World, trial::Seed(seed): trial::Seed) {
+///     assert_eq!(world.seed(), seed);
+///     assert!(world.find("test").is_some());
+/// }
+/// # each_world_has_a_seed_of_its_own();
+/// ```
+///
+/// # Panics
+/// The test runs on real sockets.
+impl FromTest for World {
+    fn from_test(test: &Test) -> Self {
+        match &test.world {
+            Some(world) => world.clone(),
+            None => panic!("a test on real sockets has no World; leave `driver = \"poll\"` out"),
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use ropewalk_core::{Deferred, Failure, Panicked, defer_later};
 use ropewalk_reactor::{Handle, Reactor, RunError};
+use ropewalk_sim::World;
 
 use crate::capture::{LogCapture, Store, Taken};
 use crate::replay::{self, Target};
@@ -25,23 +26,34 @@ const TIMEOUT: Duration = Duration::from_secs(120);
 /// connection that it has closed, for instance.
 const SETTLE: Duration = Duration::from_secs(1);
 
+/// The host that a test runs on, in a simulated world.
+const HOST: &str = "test";
+
 type Body = Pin<Box<dyn Future<Output = Result<(), Failure>>>>;
 
 /// What a test runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Driver {
+    /// A host of a simulated world, called `test`: the seed decides all that happens there, and time
+    /// passes as fast as nothing happens.
+    Sim,
     /// Real sockets and real time.
     Poll,
 }
 
 impl Driver {
-    /// A reactor for one run of a test.
-    fn reactor(self, _seed: u64) -> Result<Reactor, Failure> {
+    /// A reactor for one run of a test, and the world that it is in.
+    fn reactor(self, seed: u64) -> Result<(Reactor, Option<World>), Failure> {
         match self {
-            Self::Poll => {
-                Reactor::new().map_err(|error| Failure::new(error).context("making the reactor"))
+            Self::Sim => {
+                let world = World::new(seed);
+                Ok((world.host(HOST).reactor(), Some(world)))
             }
+            Self::Poll => match Reactor::new() {
+                Ok(reactor) => Ok((reactor, None)),
+                Err(error) => Err(Failure::new(error).context("making the reactor")),
+            },
         }
     }
 }
@@ -50,10 +62,10 @@ impl Driver {
 ///
 /// ```
 /// use ropewalk_core::Failure;
-/// use ropewalk_trial::{Driver, Problem, Trial};
+/// use ropewalk_trial::{Problem, Trial};
 /// use std::time::Duration;
 ///
-/// let trial = Trial::new("ropes::hold").driver(Driver::Poll);
+/// let trial = Trial::new("ropes::hold");
 /// let failed = trial
 ///     .run(|test| async move {
 ///         test.reactor().call_later(Duration::from_secs(60), || ());
@@ -79,7 +91,7 @@ impl Trial {
         Self {
             name: name.into(),
             target: Target::default(),
-            driver: Driver::Poll,
+            driver: Driver::Sim,
             seeds: 1,
             timeout: TIMEOUT,
         }
@@ -92,7 +104,7 @@ impl Trial {
         self
     }
 
-    /// What it runs on.
+    /// What it runs on. [`Driver::Sim`].
     pub fn driver(mut self, driver: Driver) -> Self {
         self.driver = driver;
         self
@@ -115,7 +127,7 @@ impl Trial {
     ///
     /// # Errors
     /// It failed, or left something behind.
-    pub fn run<F>(&self, body: impl Fn(Test) -> F + 'static) -> Result<(), TestFailed>
+    pub fn run<F>(&self, body: impl Fn(Test) -> F + 'static) -> Result<(), Box<TestFailed>>
     where
         F: Future<Output = Result<(), Failure>> + 'static,
     {
@@ -134,7 +146,7 @@ impl Trial {
         &self,
         seeds: impl IntoIterator<Item = u64>,
         body: impl Fn(Test) -> F + 'static,
-    ) -> Result<(), TestFailed>
+    ) -> Result<(), Box<TestFailed>>
     where
         F: Future<Output = Result<(), Failure>> + 'static,
     {
@@ -151,9 +163,15 @@ impl Trial {
         seed: u64,
         log: &Arc<Store>,
         body: &Rc<dyn Fn(Test) -> Body>,
-    ) -> Result<(), TestFailed> {
+    ) -> Result<(), Box<TestFailed>> {
+        let mut trace = String::new();
         let end = match self.driver.reactor(seed) {
-            Ok(reactor) => self.run_on(reactor, seed, log, body),
+            Ok((reactor, world)) => {
+                let test = Test::new(reactor.handle(), world.clone(), seed);
+                let end = run_on(reactor, test, self.timeout, log, body);
+                trace = world.map(|world| world.trace()).unwrap_or_default();
+                end
+            }
             Err(failure) => End::of(Problem::NotRun(failure)),
         };
         // What follows from things that were left is no news.
@@ -168,51 +186,54 @@ impl Trial {
         }
         match problems.is_empty() {
             true => Ok(()),
-            false => Err(self.failed(seed, problems, taken)),
-        }
-    }
-
-    /// Runs the body on `reactor`, and ends that.
-    fn run_on(
-        &self,
-        reactor: Reactor,
-        seed: u64,
-        log: &Arc<Store>,
-        body: &Rc<dyn Fn(Test) -> Body>,
-    ) -> End {
-        let test = Test::new(reactor.handle(), seed);
-        let _running = test.enter();
-        let end: Rc<Cell<Option<End>>> = Rc::default();
-        // The timer and the task are there before anything is noted: they are not the test's.
-        let timeout = defer_later(&*reactor, self.timeout, || ());
-        let (told, log, body) = (Rc::clone(&end), Arc::clone(log), Rc::clone(body));
-        let after = self.timeout;
-        reactor.spawn(async move {
-            let reactor = test.reactor().clone();
-            let mut ended = watch(&reactor, move || body(test), timeout, after).await;
-            if !ended.problems.is_empty() {
-                ended.taken = Some(log.take());
+            false => {
+                let mut failed = self.failed(seed, problems, taken);
+                failed.trace = trace;
+                Err(failed)
             }
-            told.set(Some(ended));
-            reactor.stop_now();
-        });
-        let ran = reactor.run();
-        drop(reactor);
-        match (end.take(), ran) {
-            (Some(end), _) => end,
-            (None, Err(RunError::Driver(error))) => End::of(Problem::NotRun(error.into())),
-            (None, _) => End::of(Problem::Stopped),
         }
     }
 
-    fn failed(&self, seed: u64, problems: Vec<Problem>, taken: Taken) -> TestFailed {
-        TestFailed {
+    fn failed(&self, seed: u64, problems: Vec<Problem>, taken: Taken) -> Box<TestFailed> {
+        Box::new(TestFailed {
             name: self.name.clone(),
             seed,
             problems,
             log: taken.events,
+            trace: String::new(),
             again: replay::command(&self.target, &self.name, seed),
+        })
+    }
+}
+
+/// Runs the body on `reactor`, and ends that.
+fn run_on(
+    reactor: Reactor,
+    test: Test,
+    after: Duration,
+    log: &Arc<Store>,
+    body: &Rc<dyn Fn(Test) -> Body>,
+) -> End {
+    let _running = test.enter();
+    let end: Rc<Cell<Option<End>>> = Rc::default();
+    // The timer and the task are there before anything is noted: they are not the test's.
+    let timeout = defer_later(&*reactor, after, || ());
+    let (told, log, body) = (Rc::clone(&end), Arc::clone(log), Rc::clone(body));
+    reactor.spawn(async move {
+        let reactor = test.reactor().clone();
+        let mut ended = watch(&reactor, move || body(test), timeout, after).await;
+        if !ended.problems.is_empty() {
+            ended.taken = Some(log.take());
         }
+        told.set(Some(ended));
+        reactor.stop_now();
+    });
+    let ran = reactor.run();
+    drop(reactor);
+    match (end.take(), ran) {
+        (Some(end), _) => end,
+        (None, Err(RunError::Driver(error))) => End::of(Problem::NotRun(error.into())),
+        (None, _) => End::of(Problem::Stopped),
     }
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use ropewalk_core::{Deferred, Failure, IntoDeferred, defer_later};
 use ropewalk_reactor::Handle;
+use ropewalk_sim::World;
 use ropewalk_trial::{Seed, Test};
 
 // A kit under another name, and at another path.
@@ -16,7 +17,7 @@ mod deep {
 
 const SHORT: Duration = Duration::from_millis(1);
 
-#[kit::test(crate = "kit")]
+#[kit::test(crate = "kit", driver = "poll")]
 async fn an_async_fn_with_a_reactor_and_a_result(reactor: Handle) -> Result<(), Failure> {
     defer_later::<(), _>(&reactor, SHORT, || ()).await?;
     Ok(())
@@ -85,6 +86,25 @@ async fn a_leak_that_is_expected(reactor: Handle) {
 async fn a_test_that_waits_for_ever() {
     std::future::pending::<()>().await;
 }
+
+#[kit::test(crate = "kit")]
+async fn a_simulated_world_by_default(reactor: &Handle, world: World) -> Result<(), Failure> {
+    let before = reactor.now();
+    defer_later::<(), _>(reactor, 100 * SHORT, || ()).await?;
+    assert!(reactor.now() >= before + 100 * SHORT);
+    assert!(world.now() >= 100 * SHORT);
+    assert_eq!(world.seed(), 0);
+    Ok(())
+}
+
+#[kit::test(crate = "kit", driver = "sim", seeds = 10)]
+fn a_simulated_world_by_name(test: &Test, Seed(seed): Seed) {
+    assert_eq!(test.world().map(World::seed), Some(seed));
+}
+
+#[kit::test(crate = "kit", driver = "poll")]
+#[should_panic(expected = "leave `driver = \"poll\"` out")]
+async fn real_sockets_have_no_world(_world: World) {}
 
 mod inner {
     use super::kit;

@@ -327,7 +327,7 @@ fn connection(event_loop: &EventLoop, id: ConnectionId) -> String {
     let ends = connection.act(|transport| (transport.peer(), transport.host().clone()));
     let protocol = event_loop.protocol_name(id).unwrap_or("no protocol");
     match ends {
-        Some((peer, host)) => format!(", from {host} to {peer}, with {protocol}"),
-        None => format!(", which has ended, with {protocol}"),
+        Some((peer, host)) => format!(", of {host} with {peer}, served by {protocol}"),
+        None => format!(", which has ended, served by {protocol}"),
     }
 }

@@ -176,7 +176,7 @@ fn both_ends_of_a_connection_are_named_by_who_connected_and_who_listened() {
     let accepted = left.iter().find(|one| one.what.contains("accepted"));
     let accepted = accepted.expect("the accepted end");
     assert_is(accepted, LiveKind::Connection, "kit::Echo", lines.0);
-    assert!(accepted.what.contains("to 127.0.0.1:"), "{accepted}");
+    assert!(accepted.what.contains("with 127.0.0.1:"), "{accepted}");
     let connected = left
         .iter()
         .find(|one| one.what.contains("the connection to tcp:127.0.0.1:"));

@@ -4,11 +4,12 @@ mod leaks;
 mod logs;
 mod outcomes;
 mod seeds;
+mod simulated;
 
 use std::future::Future;
 
 use ropewalk_core::{Address, Failure, Protocol, Transport};
-use ropewalk_trial::{Problem, Test, TestFailed, Trial};
+use ropewalk_trial::{Driver, Problem, Test, TestFailed, Trial};
 
 /// A protocol that answers with what it hears.
 struct Echo;
@@ -24,11 +25,12 @@ fn echo(_: &Address) -> Echo {
 }
 
 /// Runs a test on real sockets, as the attribute does.
-fn run<F>(body: impl Fn(Test) -> F + 'static) -> Result<(), TestFailed>
+fn run<F>(body: impl Fn(Test) -> F + 'static) -> Result<(), Box<TestFailed>>
 where
     F: Future<Output = Result<(), Failure>> + 'static,
 {
-    Trial::new("kit::a_test").run_with([0], body)
+    let trial = Trial::new("kit::a_test").driver(Driver::Poll);
+    trial.run_with([0], body)
 }
 
 /// The only thing that is wrong with a test.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use ropewalk_core::{Deferred, Failure, defer_later};
-use ropewalk_trial::{Problem, Trial};
+use ropewalk_trial::{Driver, Problem, Trial};
 
 use crate::{problem, run};
 
@@ -64,7 +64,9 @@ fn a_panic_before_the_first_wait_is_a_panic_of_the_test() {
 
 #[test]
 fn a_test_that_does_not_end_is_ended_and_what_was_live_is_named() {
-    let trial = Trial::new("kit::waits").timeout(Duration::from_millis(20));
+    let trial = Trial::new("kit::waits")
+        .driver(Driver::Poll)
+        .timeout(Duration::from_millis(20));
     let line = line!() + 4;
     let failed = trial.run_with([0], |test| async move {
         let (_resolver, never) = Deferred::<()>::pair();
@@ -85,7 +87,9 @@ fn a_test_that_does_not_end_is_ended_and_what_was_live_is_named() {
 
 #[test]
 fn a_test_that_waits_for_nothing_is_told_so() {
-    let trial = Trial::new("kit::waits").timeout(Duration::from_millis(20));
+    let trial = Trial::new("kit::waits")
+        .driver(Driver::Poll)
+        .timeout(Duration::from_millis(20));
     let failed = trial.run_with([0], |_| std::future::pending());
     let text = failed.unwrap_err().to_string();
     assert!(

@@ -6,13 +6,13 @@ use std::process::Command;
 use std::rc::Rc;
 
 use ropewalk_core::Failure;
-use ropewalk_trial::{Seed, Trial};
+use ropewalk_trial::{Driver, Seed, Trial};
 
 #[test]
 fn a_body_runs_once_for_each_seed_on_a_reactor_of_its_own_until_one_fails() {
     let seen: Rc<RefCell<Vec<u64>>> = Rc::default();
     let noted = Rc::clone(&seen);
-    let trial = Trial::new("kit::seeds");
+    let trial = Trial::new("kit::seeds").driver(Driver::Poll);
     let failed = trial.run_with(0..100, move |test| {
         noted.borrow_mut().push(test.seed());
         assert_eq!(test.reactor().connections(), 0);
