@@ -23,7 +23,7 @@
 //! }
 //! ```
 //!
-//! This crate re-exports the others; each part is a feature, all on by default but the last two:
+//! This crate re-exports the others; each part is a feature, all on by default but the last four:
 //!
 //! | feature | crate | what it gives |
 //! |---|---|---|
@@ -33,10 +33,13 @@
 //! | `web` | `ropewalk_web` | [`web`]: `Site`, `FileService` |
 //! | `service` | `ropewalk_service` | [`logging`]: `Logging`, `Rotation` |
 //! | `wire` | `ropewalk_wire` | [`wire`]: `Echo`, `Discard`, `Chargen`, `Daytime`, `Time`, `Qotd`, `Forward` |
+//! | `sim` | `ropewalk_sim` | `sim`: `World`, `Host`, `Link`, `Fault` |
+//! | `test` | `ropewalk_trial` | `#[ropewalk::test]`, and `trial`: what it is made of; for `[dev-dependencies]` |
 //! | `futures-io` | `ropewalk_core` | `AsyncRead`, `AsyncBufRead`, `AsyncWrite` of `futures-io` on [`ConnectionStream`] |
 //! | `tokio-io` | `ropewalk_core` | those of `tokio::io`; no runtime comes with them |
 //!
-//! Who knows Twisted finds [here](guide::from_twisted) what each thing is called.
+//! Who knows Twisted finds [here](guide::from_twisted) what each thing is called; another page tells of
+//! [testing a protocol](guide::testing).
 #![forbid(unsafe_code)]
 
 pub mod guide;
@@ -58,6 +61,21 @@ pub mod web {
 pub mod tls {
     pub use ropewalk_tls::*;
 }
+
+/// A simulated world for network programs.
+#[cfg(feature = "sim")]
+pub mod sim {
+    pub use ropewalk_sim::*;
+}
+
+/// The test kit.
+#[cfg(feature = "test")]
+pub mod trial {
+    pub use ropewalk_trial::*;
+}
+
+#[cfg(feature = "test")]
+pub use ropewalk_trial::test;
 
 /// The small servers, and the port forwarder.
 #[cfg(feature = "wire")]

@@ -33,3 +33,10 @@ fn each_test_that_the_guide_names_exists() {
     }
     assert!(count >= 35, "{count}");
 }
+
+/// Later blocks of that page include the file, to be examples that run.
+#[test]
+fn the_protocol_that_the_guide_tests_is_the_one_that_it_shows() {
+    let guide = include_str!("../src/guide/testing.md");
+    assert!(guide.contains(include_str!("../src/guide/key_value.rs")));
+}

@@ -1,4 +1,7 @@
-//! The guide. So far, one page: [from Twisted](from_twisted).
+//! The guide. So far, two pages: [from Twisted](from_twisted) and [testing a protocol](testing).
 
 #[doc = include_str!("from_twisted.md")]
 pub mod from_twisted {}
+
+#[doc = include_str!("testing.md")]
+pub mod testing {}
