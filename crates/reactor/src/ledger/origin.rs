@@ -25,9 +25,6 @@ const OWN: [&str; 9] = [
 /// And so are these, which stand between.
 const LIBRARIES: [&str; 6] = ["alloc", "backtrace", "core", "std", "test", "tracing"];
 
-/// Behind this is whoever runs the loop, and nobody who has asked for anything.
-const TURN: &str = "ropewalk_reactor::event_loop::EventLoop::turn";
-
 /// The callers of what was made, the innermost first.
 pub(super) struct Origin(Box<[usize]>);
 
@@ -54,7 +51,7 @@ impl Origin {
                 let Some(name) = symbol.name() else { return };
                 // Without the hash at its end.
                 let name = format!("{name:#}");
-                is_turn |= name == TURN;
+                is_turn |= is_turn_of_the_loop(&name);
                 let file = symbol.filename();
                 if found.is_some() || is_turn || file.is_some_and(is_of_the_compiler) {
                     return;
@@ -109,6 +106,12 @@ fn is_bookkeeping(name: &str) -> bool {
     ["::ledger::", "::event_loop::", "::reactor::Handle"]
         .iter()
         .any(|part| name.contains(part))
+}
+
+/// Behind this is whoever runs the loop, and nobody who has asked for anything.
+fn is_turn_of_the_loop(name: &str) -> bool {
+    let function = name.split_once("::event_loop::EventLoop");
+    function.is_some_and(|(_, rest)| rest.contains("::turn") || rest.contains("::step"))
 }
 
 fn is_of_the_compiler(file: &Path) -> bool {
@@ -170,8 +173,16 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_asked_for_is_told_by_what_made_it() {
-        let place = Origin::here().place();
-        assert!(place.contains("origin.rs:"), "{place}");
+    fn who_runs_the_loop_is_told_from_who_is_run_by_it() {
+        for turn in [
+            "ropewalk_reactor::event_loop::EventLoop::turn",
+            "<ropewalk_reactor::event_loop::EventLoop>::step::<F>",
+        ] {
+            assert!(is_turn_of_the_loop(turn));
+        }
+        assert!(!is_turn_of_the_loop("chat::turn"));
+        assert!(!is_turn_of_the_loop(
+            "ropewalk_reactor::event_loop::EventLoop::listen"
+        ));
     }
 }

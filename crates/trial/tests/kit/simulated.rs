@@ -6,8 +6,8 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use ropewalk_core::{
-    Address, ConnectError, ConnectionStream, DatagramProtocol, DatagramTransport, Deferred,
-    Failure, defer_later,
+    Address, Backoff, ClientService, ConnectError, ConnectionStream, DatagramProtocol,
+    DatagramTransport, Deferred, Failure, ReactorCore, defer_later,
 };
 use ropewalk_reactor::{Live, LiveKind};
 use ropewalk_trial::{Problem, Test, TestFailed, Trial};
@@ -135,6 +135,31 @@ fn each_kind_that_is_left_is_named_as_on_real_sockets() {
         (LiveKind::Attempt, 11),
     ];
     assert_eq!(seen, expected, "{left:#?}");
+}
+
+#[test]
+fn what_the_engine_has_begun_by_itself_is_named_by_what_began_it() {
+    let left = left(|test| async move {
+        let reactor: Rc<dyn ReactorCore> = Rc::new(test.reactor().clone());
+        // Nobody listens there, so it waits before it tries again: for longer than the test does.
+        let endpoint = "tcp:127.0.0.1:7".parse()?;
+        let patience = Backoff {
+            initial: HOUR,
+            maximum: HOUR,
+            ..Backoff::new()
+        };
+        let service = ClientService::builder(reactor, endpoint, Rc::new(echo)).backoff(patience);
+        service.build().start();
+        defer_later::<(), _>(test.reactor(), Duration::from_millis(100), || ()).await
+    });
+    assert_eq!(left.len(), 1, "{left:#?}");
+    assert_eq!(left[0].kind, LiveKind::Timer);
+    let place = &left[0].made_at;
+    assert!(
+        place.starts_with("crates/core/src/client_service/"),
+        "{place}"
+    );
+    assert!(place.contains("(ropewalk_core::client_service"), "{place}");
 }
 
 #[test]
