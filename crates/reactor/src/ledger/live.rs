@@ -151,7 +151,8 @@ impl Wait {
 
 impl fmt::Debug for Ledger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Ledger")
+        let noted = self.entries.noted();
+        f.debug_struct("Ledger").field("noted", &noted).finish()
     }
 }
 

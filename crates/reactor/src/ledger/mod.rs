@@ -212,6 +212,10 @@ impl Entries {
         self.sweep_at.set(all.len() * 2);
     }
 
+    fn noted(&self) -> usize {
+        self.all.borrow().len()
+    }
+
     fn origin(&self, is_it: impl Fn(&Entry) -> bool) -> Option<Rc<Origin>> {
         let all = self.all.borrow();
         let entry = all.iter().rev().find(|entry| is_it(entry))?;
