@@ -176,7 +176,6 @@ impl Trial {
         };
         // What follows from things that were left is no news.
         let mut taken = end.taken.unwrap_or_else(|| log.take());
-        drop(log.take());
         let mut problems = end.problems;
         if !taken.errors.is_empty() {
             problems.push(Problem::Logged {
@@ -279,10 +278,9 @@ async fn watch(
     .await;
     timeout.cancel();
     // Whatever it holds is gone before anything counts as left.
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(body))) {
-        return End::of(Problem::Panicked(panicked(&*payload)));
-    }
-    if let Err(problem) = outcome {
+    let dropped = catch_unwind(AssertUnwindSafe(|| drop(body)));
+    let dropped = dropped.map_err(|payload| Problem::Panicked(panicked(&*payload)));
+    if let Err(problem) = outcome.and(dropped) {
         // That it has left things then is no wonder.
         return End::of(problem);
     }

@@ -1,14 +1,16 @@
 //! What a test leaves behind is named, with its place.
 
 use std::cell::RefCell;
-use std::future::{Future, pending};
+use std::future::{Future, pending, poll_fn};
 use std::rc::Rc;
 use std::sync::mpsc;
+use std::task::Poll;
 use std::time::Duration;
 
 use ropewalk_core::{
-    Address, ConnectionStream, DatagramProtocol, DatagramTransport, Deferred, DelayedCall, Failure,
-    LoopingCall, Port, ProcessProtocol, ReactorTime, Spawn, StreamFactory, defer_later,
+    Address, ConnectionStream, DatagramProtocol, DatagramTransport, Deferred, DelayedCall, Factory,
+    Failure, Layer, LayerIo, LoopingCall, OutputQueue, Port, ProcessProtocol, Protocol,
+    ReactorTime, Spawn, StreamFactory, Transport, defer_later,
 };
 use ropewalk_reactor::{Handle, Live, LiveKind, ThreadPool};
 use ropewalk_trial::{Problem, Test};
@@ -280,19 +282,112 @@ fn jobs_are_named_whether_anybody_waits_for_them_or_not() {
 }
 
 #[test]
-fn what_is_begun_while_another_ends_is_seen_too() {
-    /// Begins a timer as its task is dropped.
+fn what_the_body_does_as_it_is_dropped_is_seen_too() {
+    /// Begins a timer then.
     struct Parting(Handle);
     impl Drop for Parting {
         fn drop(&mut self) {
             self.0.call_later(LONG, || ());
         }
     }
-    let left = left(|test| async move {
-        let _parting = Parting(test.reactor().clone());
-        Ok(())
+    let left = left(|test| {
+        let parting = Parting(test.reactor().clone());
+        // A future that drops nothing as it ends, as one that was written by hand.
+        poll_fn(move |_| {
+            let _ = &parting;
+            Poll::Ready(Ok(()))
+        })
     });
     assert_eq!(left.len(), 1, "{left:?}");
+}
+
+#[test]
+fn a_timer_that_is_made_after_the_end_and_runs_in_time_is_no_leak() {
+    /// Hangs up some time after its peer has.
+    struct Slow;
+    impl Protocol for Slow {
+        fn data_received(&mut self, _: &mut Transport, _: &[u8]) {}
+
+        fn read_closed(&mut self, transport: &mut Transport) {
+            let connection = transport.connection();
+            let hang_up = move || _ = connection.lose_connection();
+            let after = Duration::from_millis(5);
+            let reactor = transport.reactor();
+            reactor.call_later(after, Box::new(hang_up));
+        }
+    }
+    let passed = run(|test| async move {
+        let reactor = test.reactor();
+        let endpoint = "tcp:0:interface=127.0.0.1".parse()?;
+        let (resolver, accepted) = Deferred::pair();
+        let resolver = RefCell::new(Some(resolver));
+        let factory = move |_: &Address| {
+            resolver.take().into_iter().for_each(|one| one.callback(()));
+            Slow
+        };
+        let port = reactor.listen(&endpoint, Rc::new(factory))?;
+        let connection = reactor.connect(&to(&port), Rc::new(echo)).await?;
+        accepted.await?;
+        port.stop_listening();
+        connection.lose_connection();
+        Ok(())
+    });
+    passed.unwrap_or_else(|failed| panic!("{failed}"));
+}
+
+/// A layer that is never ready.
+struct Unready;
+
+impl Layer for Unready {
+    fn start(&mut self, _: &mut LayerIo<'_>) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn received(&mut self, _: &[u8], _: &mut LayerIo<'_>) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn send(&mut self, _: &mut OutputQueue, _: &mut LayerIo<'_>) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+struct Layered;
+
+impl Factory for Layered {
+    fn build_protocol(&self, _: &Address) -> Option<Box<dyn Protocol>> {
+        Some(Box::new(Echo))
+    }
+
+    fn build_layers(&self, _: &Address) -> Vec<Box<dyn Layer>> {
+        vec![Box::new(Unready)]
+    }
+}
+
+#[test]
+fn a_connection_that_is_up_and_not_ready_is_named_once() {
+    let left = left(|test| async move {
+        let reactor = test.reactor();
+        let port = listen(reactor);
+        drop(reactor.connect(&to(&port), Rc::new(Layered)));
+        // Until both ends are there.
+        let ledger = reactor.track();
+        let ends = || {
+            let live = ledger.live();
+            let ends = live.iter().filter(|one| one.kind == LiveKind::Connection);
+            ends.count()
+        };
+        while ends() < 2 {
+            defer_later::<(), _>(reactor, Duration::from_millis(1), || ()).await?;
+        }
+        port.stop_listening();
+        Ok(())
+    });
+    assert_eq!(left.len(), 2, "{left:#?}");
+    assert!(
+        left.iter().all(|one| one.kind == LiveKind::Connection),
+        "{left:#?}"
+    );
 }
 
 #[test]

@@ -99,6 +99,41 @@ fn a_test_that_waits_for_nothing_is_told_so() {
 }
 
 #[test]
+fn why_a_test_has_failed_is_not_hidden_by_a_panic_as_it_is_dropped() {
+    struct Brittle;
+    impl Drop for Brittle {
+        fn drop(&mut self) {
+            panic!("as it was dropped");
+        }
+    }
+    let trial = Trial::new("kit::waits").timeout(Duration::from_millis(20));
+    let failed = trial.run_with([0], |_| async {
+        let _brittle = Brittle;
+        std::future::pending().await
+    });
+    let failed = failed.unwrap_err();
+    assert!(
+        matches!(&failed.problems[..], [Problem::TimedOut { .. }]),
+        "{failed}"
+    );
+    // And with no other reason it is one itself.
+    let brittle = Brittle;
+    let held = std::sync::Arc::new(std::sync::Mutex::new(Some(brittle)));
+    let failed = trial.run_with([0], move |_| {
+        let brittle = held.lock().unwrap().take();
+        std::future::poll_fn(move |_| {
+            let _ = &brittle;
+            std::task::Poll::Ready(Ok(()))
+        })
+    });
+    let text = failed.unwrap_err().to_string();
+    assert!(
+        text.contains("the test panicked: as it was dropped"),
+        "{text}"
+    );
+}
+
+#[test]
 fn a_reactor_that_is_stopped_too_early_is_told() {
     let problem = problem(|test| async move {
         test.reactor().stop_now();
