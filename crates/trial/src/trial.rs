@@ -277,10 +277,9 @@ async fn watch(
     })
     .await;
     timeout.cancel();
-    // Whatever it holds is gone before anything counts as left.
-    let dropped = catch_unwind(AssertUnwindSafe(|| drop(body)));
-    let dropped = dropped.map_err(|payload| Problem::Panicked(panicked(&*payload)));
-    if let Err(problem) = outcome.and(dropped) {
+    // One that has not ended is dropped here: that it panics then is no news.
+    let _ = catch_unwind(AssertUnwindSafe(|| drop(body)));
+    if let Err(problem) = outcome {
         // That it has left things then is no wonder.
         return End::of(problem);
     }
