@@ -904,6 +904,7 @@ impl ropewalk_core::ReactorTasks for EventLoop {
 
 impl ropewalk_core::ReactorThreads for EventLoop {
     fn run_in_thread(&self, name: JobName, job: Box<dyn FnOnce() + Send>) -> Deferred<()> {
+        let job = self.ledger.with_log(job);
         let ran = self.jobs.defer(self, &self.jobs.pool, name.clone(), job);
         self.ledger.job(self, name, ran)
     }

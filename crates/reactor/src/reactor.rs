@@ -325,10 +325,7 @@ impl Handle {
     ) -> Result<(), ThreadJobError> {
         match self.inner.ledger.loose_job(&self.inner, JobName::here()) {
             None => self.inner.jobs.pool.call_in_thread(job),
-            Some(held) => self.inner.jobs.pool.call_in_thread(move || {
-                job();
-                drop(held);
-            }),
+            Some(noted) => self.inner.jobs.pool.call_in_thread(|| noted.run(job)),
         }
     }
 
@@ -539,6 +536,7 @@ struct OnPool<'a>(&'a Handle, &'a ThreadPool);
 impl ReactorThreads for OnPool<'_> {
     fn run_in_thread(&self, name: JobName, job: Box<dyn FnOnce() + Send>) -> Deferred<()> {
         let event_loop = &self.0.inner;
+        let job = event_loop.ledger.with_log(job);
         let ran = event_loop.jobs.defer(event_loop, self.1, name.clone(), job);
         event_loop.ledger.job(event_loop, name, ran)
     }

@@ -1,7 +1,8 @@
 //! The log of one test: all that its thread logs, kept, and passed on to whoever had it before.
 //!
-//! A subscriber of a thread does not see what other threads log, those of a reactor's pool
-//! included.
+//! A subscriber of a thread does not see what other threads log. The jobs that a test gives to its
+//! reactor's threads take it along (`ropewalk_reactor`'s ledger sees to that); threads of the
+//! test's own do not.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;

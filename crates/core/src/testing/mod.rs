@@ -1,7 +1,19 @@
 //! Doubles of what a reactor offers, for tests that need no network and no waiting.
 //!
-//! [`StringTransport`] for one protocol called by hand; [`Pair`] for two that talk to each other;
-//! [`MemoryReactor`] for what listens, connects and starts tasks; [`Clock`] for time alone.
+//! | double | for | time |
+//! |---|---|---|
+//! | [`StringTransport`] | one protocol, whose methods the test calls by hand: what it answers to which bytes | stands still |
+//! | [`Pair`] | two protocols that talk to each other | when the test advances it |
+//! | [`MemoryReactor`] | what listens, connects, starts tasks, processes or jobs, and opens datagram ports | when the test advances it |
+//! | [`Clock`] | what needs nothing but time | when the test advances it |
+//!
+//! None of them is a network: nothing is late, lost or refused by chance. For that there is a
+//! simulated world, and for the kernel's own habits there are real sockets. Tests on both are written
+//! with `#[ropewalk::test]`; its guide, *Testing a protocol*, shows one protocol tested in all of
+//! these ways.
+//!
+//! [`success_result_of`], [`failure_result_of`] and [`assert_no_result`] look at what a Deferred has come
+//! to by now.
 
 mod children;
 mod clock;

@@ -21,16 +21,21 @@ use ropewalk_core::{
     ConnectionId, DatagramPort, Deferred, DelayedCall, Failure, JobName, Process, Task,
 };
 
+use tracing::dispatcher::{self, Dispatch};
+
 pub use self::live::{Ledger, Live, LiveKind};
 use self::origin::Origin;
 use crate::connect::Attempt;
 use crate::driver::ListenerId;
 use crate::event_loop::EventLoop;
+use crate::threads::run_guarded;
 
 /// Fewer entries than these are not swept.
 const FEW: usize = 64;
 
 type Call = Box<dyn FnOnce()>;
+
+type Job = Box<dyn FnOnce() + Send>;
 
 /// A loop's own: empty, unless it is tracked.
 #[derive(Default)]
@@ -52,6 +57,15 @@ struct Entry {
     number: u64,
     thing: Thing,
     origin: Rc<Origin>,
+}
+
+/// A job that nobody waits for.
+pub(crate) struct LooseJob {
+    name: JobName,
+    /// Of the thread that gave it.
+    log: Dispatch,
+    /// Its entry sees that this is gone.
+    held: Arc<()>,
 }
 
 enum Thing {
@@ -172,18 +186,46 @@ impl Book {
         })
     }
 
-    /// What a job that nobody waits for has to hold until it has ended.
-    pub(crate) fn loose_job(&self, event_loop: &EventLoop, name: JobName) -> Option<Arc<()>> {
+    /// A job that nobody waits for, and how it is to be run.
+    pub(crate) fn loose_job(&self, event_loop: &EventLoop, name: JobName) -> Option<LooseJob> {
         let entries = self.0.get()?;
         let held = Arc::new(());
-        entries.add(event_loop, Thing::LooseJob(name, Arc::downgrade(&held)));
-        Some(held)
+        let thing = Thing::LooseJob(name.clone(), Arc::downgrade(&held));
+        entries.add(event_loop, thing);
+        Some(LooseJob {
+            name,
+            log: dispatcher::get_default(Clone::clone),
+            held,
+        })
+    }
+
+    /// A job whose log is that of this thread: who watches a test hears of what its jobs say.
+    pub(crate) fn with_log(&self, job: Job) -> Job {
+        if self.0.get().is_none() {
+            return job;
+        }
+        let log = dispatcher::get_default(Clone::clone);
+        Box::new(move || dispatcher::with_default(&log, job))
     }
 
     fn note(&self, event_loop: &EventLoop, thing: impl FnOnce() -> Thing) {
         if let Some(entries) = self.0.get() {
             entries.add(event_loop, thing());
         }
+    }
+}
+
+impl LooseJob {
+    /// Runs it, on its thread. It has ended when its panic, if there is one, is in the log.
+    pub(crate) fn run(self, job: impl FnOnce()) {
+        let Self { name, log, held } = self;
+        dispatcher::with_default(&log, || {
+            if let Err(panicked) = run_guarded(job) {
+                let panic = panicked.as_error();
+                tracing::error!(job = %name, panic, "a job in a thread panicked");
+            }
+        });
+        drop(held);
     }
 }
 

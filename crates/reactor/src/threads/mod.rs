@@ -10,4 +10,5 @@ mod pool;
 
 pub use baton::Baton;
 pub use blocking::BlockingCallError;
+pub(crate) use pool::run_guarded;
 pub use pool::{PoolJob, PoolThread, PoolThreads, StillRunning, ThreadPool};

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use ropewalk_core::testing::{Pair, success_result_of};
 use ropewalk_core::{Deferred, Failure, FailureReporter, Panicked, Protocol, Transport};
-use ropewalk_trial::{LogCapture, Problem, flush_logged_errors, flush_logged_if, logged};
+use ropewalk_trial::{
+    Driver, LogCapture, Problem, Trial, flush_logged_errors, flush_logged_if, logged,
+};
 use tracing::Level;
 
 use crate::{problem, run};
@@ -126,6 +128,32 @@ fn the_panic_of_a_protocol_is_a_failure_that_can_be_flushed() {
     let panics = capture.flush_errors::<Panicked>();
     assert_eq!(panics.len(), 1);
     assert!(panics[0].to_string().contains("too much"), "{panics:?}");
+}
+
+#[test]
+fn what_jobs_log_in_their_threads_is_in_the_log_of_the_test() {
+    for driver in [Driver::Poll, Driver::Sim] {
+        let trial = Trial::new("kit::jobs").driver(driver);
+        let passed = trial.run_with([1], move |test| async move {
+            let reactor = test.reactor();
+            let log = || tracing::error!("in a job");
+            reactor.defer_to_thread::<(), _>(log).await?;
+            let said = flush_logged_if(|event| event.message == "in a job");
+            assert_eq!(said.len(), 1, "{driver:?}");
+            reactor.call_in_thread(|| panic!("alone"))?;
+            // Until it has ended.
+            let left = reactor.track().settled(Duration::from_secs(60)).await?;
+            assert_eq!(left, []);
+            let panics = flush_logged_errors::<Panicked>();
+            assert_eq!(panics.len(), 1, "{driver:?}");
+            assert!(
+                panics[0].to_string().ends_with("panicked: alone"),
+                "{panics:?}"
+            );
+            Ok(())
+        });
+        passed.unwrap_or_else(|failed| panic!("{failed}"));
+    }
 }
 
 #[test]
