@@ -331,7 +331,7 @@ where
             Some(BodyError::Malformed(error)) => self.refuse(transport, *error),
             Some(BodyError::Disconnected) if self.lacks_body() => transport.lose_connection(),
             _ => {
-                tracing::error!(%failure, "a handler failed");
+                tracing::error!(failure = &*failure.to_error(), "a handler failed");
                 self.refuse(transport, HANDLER_FAILED);
             }
         }

@@ -89,7 +89,7 @@ where
             None => break,
             Some(Err(error)) => {
                 let failure = Failure::new(error);
-                tracing::error!(%failure, "an answer broke off");
+                tracing::error!(failure = &*failure.to_error(), "an answer broke off");
                 return (sent, false);
             }
             Some(Ok(Err(frame))) => {
