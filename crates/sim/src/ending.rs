@@ -20,7 +20,10 @@ impl Net {
         let error = match socket.stage {
             Stage::Connecting => Errno::CONNREFUSED,
             Stage::Answering | Stage::TimeWait => return self.remove_socket(id),
+            // Linux: `tcp_reset`.
+            Stage::Open if socket.inbound.ended && !socket.is_unix => Errno::PIPE,
             Stage::Open => Errno::CONNRESET,
+            Stage::Broken => return,
         };
         self.break_with(id, error);
     }
@@ -33,8 +36,11 @@ impl Net {
         if socket.owner == Owner::Kernel {
             return self.remove_socket(id);
         }
+        socket.stage = Stage::Broken;
         socket.error.get_or_insert(error);
-        socket.out.buffer.clear();
+        socket.out.buffer = VecDeque::new();
+        socket.blocked = false;
+        socket.writable = false;
         socket.timer.due = None;
         self.queue(id);
     }
@@ -82,17 +88,25 @@ impl Net {
         let Some(socket) = self.socket(id) else {
             return;
         };
-        let (host, other, number) = (socket.host, socket.other, socket.number);
         // What was written to a Unix socket is with the peer already.
         if socket.is_unix && socket.inbound.buffer.is_empty() && socket.error.is_none() {
             return self.close(id);
         }
+        self.reset(id);
+    }
+
+    /// Ends it with a word to its peer.
+    pub(crate) fn reset(&mut self, id: SocketId) {
+        let Some(socket) = self.socket(id) else {
+            return;
+        };
+        let (host, other, number) = (socket.host, socket.other, socket.number);
         let peer = socket.peer.filter(|_| socket.error.is_none());
         self.trace(host, What::Aborted, number, 0);
-        self.remove_socket(id);
         if let Some(to) = peer {
             self.packet(host, other, Body::Reset { to });
         }
+        self.remove_socket(id);
     }
 
     /// Its program has closed it; the kernel keeps it.

@@ -63,7 +63,7 @@ impl Link {
         Self {
             latency: Duration::from_micros(5)..=Duration::from_micros(20),
             bandwidth: None,
-            mtu: 65_536,
+            mtu: 65_535,
             ..Self::default()
         }
     }

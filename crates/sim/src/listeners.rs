@@ -287,7 +287,7 @@ impl Net {
             self.free_path(host, path, PathOwner::Listener(id));
         }
         for waiting in listener.waiting.into_iter().chain(listener.answering) {
-            self.abort(waiting);
+            self.reset(waiting);
         }
     }
 }

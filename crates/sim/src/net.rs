@@ -247,7 +247,13 @@ impl Net {
     }
 
     fn deliver_at(&mut self, packet: Packet, mut at: Nanos) {
-        if let Some(sender) = packet.sender().and_then(|sender| self.socket(sender)) {
+        let sender = match packet.body {
+            // It comes behind what was sent before it: on another way it would have no number that
+            // is expected, and change nothing (RFC 5961 section 3.2).
+            Body::Reset { to } => self.socket(to).and_then(|socket| socket.peer),
+            _ => packet.sender(),
+        };
+        if let Some(sender) = sender.and_then(|sender| self.socket(sender)) {
             at = at.max(sender.out.arrives);
             sender.out.arrives = at;
         }
@@ -274,7 +280,8 @@ impl Net {
     pub(crate) fn arrive(&mut self, packet: Packet) {
         let cut = self.links.get(packet.from, packet.to).cut > 0;
         let machine = self.machine(packet.to);
-        if cut || !machine.is_up || machine.is_dark > 0 {
+        let is_dark = machine.is_dark > 0 && packet.from != packet.to;
+        if cut || !machine.is_up || is_dark {
             return self.lost(&packet);
         }
         let Packet { from, to, body } = packet;

@@ -43,6 +43,8 @@ pub(crate) enum Stage {
     /// It was asked, has answered, and waits for the client to know.
     Answering,
     Open,
+    /// It is broken, and whoever holds it has not let go of it yet. The network knows it no more.
+    Broken,
     /// Both ends are closed; it is there to answer what comes late.
     TimeWait,
 }

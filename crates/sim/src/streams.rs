@@ -71,6 +71,12 @@ impl Net {
         );
     }
 
+    /// Whether what comes to it is answered as if it had never been.
+    fn is_gone(&mut self, id: SocketId) -> bool {
+        let socket = self.socket(id);
+        socket.is_none_or(|socket| socket.stage == Stage::Broken)
+    }
+
     /// Bytes have come.
     #[expect(
         clippy::too_many_arguments,
@@ -86,7 +92,7 @@ impl Net {
         data: &[u8],
         fin: bool,
     ) {
-        if self.socket(id).is_none() {
+        if self.is_gone(id) {
             return self.packet(host, from, Body::Reset { to: sender });
         }
         self.established(id);
@@ -118,7 +124,7 @@ impl Net {
         next: u64,
         window: u64,
     ) {
-        if self.socket(id).is_none() {
+        if self.is_gone(id) {
             return self.packet(host, from, Body::Reset { to: sender });
         }
         self.established(id);
@@ -201,13 +207,14 @@ impl Net {
                 let was_told = std::mem::replace(&mut socket.error_told, true);
                 return Err(if was_told { Errno::PIPE } else { error }.into());
             }
-            if socket.out.ended {
+            let peer = socket.peer.filter(|_| socket.is_unix);
+            if socket.out.ended || peer.is_some_and(|peer| self.is_closed(peer)) {
                 return Err(Errno::PIPE.into());
             }
+            let socket = self.socket(id).ok_or(io::ErrorKind::NotConnected)?;
             let room = socket.out.room();
             let until = output.until_descriptor().unwrap_or(u64::MAX);
             let at = socket.out.end();
-            let peer = socket.peer.filter(|_| socket.is_unix);
             let descriptors = output.take_front_descriptors();
             self.pass_descriptors(peer, at, descriptors);
             if room == 0 || short && taken > 0 {
@@ -239,6 +246,12 @@ impl Net {
             self.push(id, false);
         }
         Ok(status)
+    }
+
+    /// Whether nobody holds the other end of a Unix socket: that is known at once.
+    fn is_closed(&mut self, peer: SocketId) -> bool {
+        self.socket(peer)
+            .is_none_or(|peer| peer.owner == Owner::Kernel)
     }
 
     /// Descriptors go to the other end of a Unix socket beside the bytes.

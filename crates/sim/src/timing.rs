@@ -112,6 +112,7 @@ impl Net {
                 self.send_syn_ack(id);
             }
             Stage::TimeWait => self.remove_socket(id),
+            Stage::Broken => {}
             Stage::Open if socket.out.waits() || socket.out.has_more() => {
                 let limit = match socket.owner {
                     Owner::Kernel => ORPHAN_GIVES_UP,

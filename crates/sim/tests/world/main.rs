@@ -4,6 +4,7 @@ mod datagrams;
 mod determinism;
 mod faults;
 mod hosts;
+mod kernel;
 mod rig;
 mod streams;
 mod threads;
