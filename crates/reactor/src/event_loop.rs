@@ -90,6 +90,8 @@ pub(crate) struct EventLoop {
     startup: RefCell<Vec<Call>>,
     pub(crate) shutdown: Shutdown,
     state: Cell<State>,
+    /// It is within a [step](Self::step): all of that has one time.
+    has_turn: Cell<bool>,
     stop_wanted: Cell<bool>,
     outcome: Cell<Option<Outcome>>,
 }
@@ -141,6 +143,7 @@ impl EventLoop {
                 startup: RefCell::default(),
                 shutdown: Shutdown::new(),
                 state: Cell::new(State::Idle),
+                has_turn: Cell::new(false),
                 stop_wanted: Cell::new(false),
                 outcome: Cell::new(None),
                 driver,
@@ -179,6 +182,16 @@ impl EventLoop {
 
     /// One turn, which waits no longer than `timeout` says. `Some` when the run is over.
     pub(crate) fn step(
+        &self,
+        timeout: impl FnOnce(&Self) -> Option<Duration>,
+    ) -> Option<Result<Outcome, RunError>> {
+        self.has_turn.set(true);
+        let over = self.take_step(timeout);
+        self.has_turn.set(false);
+        over
+    }
+
+    fn take_step(
         &self,
         timeout: impl FnOnce(&Self) -> Option<Duration>,
     ) -> Option<Result<Outcome, RunError>> {
@@ -293,9 +306,10 @@ impl EventLoop {
         self.timers.set_now(now);
     }
 
-    /// The time of this turn. Between runs there are no turns, and the time is read.
+    /// The time of this turn. Between turns, those that a guest is given, and between runs, the time
+    /// is read.
     pub(crate) fn now(&self) -> Instant {
-        if self.state.get() == State::Idle {
+        if !self.has_turn.get() {
             self.wake_up();
         }
         self.context.now()

@@ -31,15 +31,17 @@ impl HostClock {
     /// Its monotonic time, when that of the world is `now`.
     pub(crate) fn at(&self, now: Nanos) -> Nanos {
         let passed = now.saturating_sub(self.since);
-        self.own + scaled(passed, 1_000_000 + self.drift, 1_000_000)
+        let passed = scaled(passed, 1_000_000 + self.drift, 1_000_000);
+        self.own.saturating_add(passed)
     }
 
     /// When its monotonic time will be `own`, in the time of the world: not before it is.
     pub(crate) fn when(&self, own: Nanos) -> Nanos {
         let ahead = own.saturating_sub(self.own);
         let rate = 1_000_000 + self.drift;
-        let mut when = self.since + scaled(ahead, 1_000_000, rate);
-        while self.at(when) < own {
+        let ahead = scaled(ahead, 1_000_000, rate);
+        let mut when = self.since.saturating_add(ahead);
+        while self.at(when) < own && when < Nanos::MAX {
             when += 1;
         }
         when

@@ -86,9 +86,7 @@ impl Port {
         let Address::Udp(own) = self.host else {
             return false;
         };
-        let is_own = own.ip() == target.ip()
-            || is_any(own.ip(), target.ip(), self.only_v6)
-            || target.ip().is_multicast() && self.groups.contains(&target.ip());
+        let is_own = own.ip() == target.ip() || is_any(own.ip(), target.ip(), self.only_v6);
         let peer = self.peer.as_ref().and_then(Address::socket_addr);
         own.port() == target.port() && is_own && peer.is_none_or(|peer| peer == source)
     }
@@ -377,11 +375,15 @@ impl Net {
         data: &Bytes,
     ) {
         let ports = self.machine(host).ports.values();
+        let is_multicast = target.ip().is_multicast();
+        // It comes to a host of which anybody has joined, and there to all who are bound so
+        // (Linux: `IP_MULTICAST_ALL`).
+        let joined = |port: &Port| port.groups.contains(&target.ip());
+        let comes = !is_multicast || ports.clone().any(joined);
         let receivers: Vec<_> = ports
-            .filter(|port| port.receives(source, target))
+            .filter(|port| comes && port.receives(source, target))
             .map(|port| (port.peer.is_some(), port.id))
             .collect();
-        let is_multicast = target.ip().is_multicast();
         let to: Vec<DatagramId> = if is_multicast {
             receivers.into_iter().map(|(_, id)| id).collect()
         } else {

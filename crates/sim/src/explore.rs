@@ -81,6 +81,7 @@ pub fn explore(
             Ok(Err(failure)) => Some(failure.to_string()),
             Err(panic) => Some(words(&*panic).to_owned()),
         };
+        world.clear();
         (world, wrong)
     };
     let (world, wrong) = run(&all);

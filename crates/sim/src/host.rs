@@ -71,6 +71,9 @@ impl Host {
     }
 
     fn begin(&self, main: Main) {
+        // Jobs that the last program has left are left to themselves.
+        let left = self.net(|net| net.take_threads(self.id));
+        drop(left);
         self.net(|net| net.new_program(self.id, false));
         self.world.start(self.id, main);
     }

@@ -125,15 +125,15 @@ impl LinkState {
             Some(_) if self.busy_until > now + QUEUE => return Way::Lost,
             Some(bandwidth) => {
                 let takes = size as u64 * 1_000_000_000 / bandwidth.max(1);
-                self.busy_until = self.busy_until.max(now) + takes;
+                self.busy_until = self.busy_until.max(now).saturating_add(takes);
                 self.busy_until
             }
         };
         let mut takes = random.between(*link.latency.start(), *link.latency.end());
         if random.chance(link.delayed) {
-            takes += random.between(Duration::ZERO, link.delay);
+            takes = takes.saturating_add(random.between(Duration::ZERO, link.delay));
         }
-        Way::Arrives(departs + nanos(takes))
+        Way::Arrives(departs.saturating_add(nanos(takes)))
     }
 
     /// What it is like now.

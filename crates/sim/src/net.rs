@@ -229,8 +229,12 @@ impl Net {
 
     /// Sends a packet over the link from its host.
     pub(crate) fn transmit(&mut self, packet: Packet) {
-        let (from, to) = (packet.from, packet.to);
         self.capture(&packet);
+        self.carry(packet);
+    }
+
+    fn carry(&mut self, packet: Packet) {
+        let (from, to) = (packet.from, packet.to);
         let link = self.links.get(from, to);
         match link.send(self.now, packet.size(), &mut self.random) {
             Way::Lost => self.lost(&packet),
@@ -242,7 +246,7 @@ impl Net {
     /// What a link has held is sent now.
     pub(crate) fn release(&mut self, from: HostId, to: HostId) {
         for packet in std::mem::take(&mut self.links.get(from, to).held) {
-            self.transmit(packet);
+            self.carry(packet);
         }
     }
 
@@ -260,7 +264,7 @@ impl Net {
         if let Body::Datagram { .. } = packet.body {
             let duplication = self.links.get(packet.from, packet.to).present().duplication;
             if self.random.chance(duplication) {
-                let later = at + self.random.below(10_000_000);
+                let later = at.saturating_add(self.random.below(10_000_000));
                 self.schedule(later, Event::Packet(packet.clone()));
             }
         }

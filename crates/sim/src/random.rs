@@ -61,7 +61,7 @@ impl Random {
     pub fn between(&mut self, least: Duration, most: Duration) -> Duration {
         let spread = most.saturating_sub(least).as_nanos();
         let spread = u64::try_from(spread).unwrap_or(u64::MAX);
-        least + Duration::from_nanos(self.below(spread.saturating_add(1)))
+        least.saturating_add(Duration::from_nanos(self.below(spread.saturating_add(1))))
     }
 
     /// One of them. `None` if there is none.

@@ -120,7 +120,8 @@ impl Net {
                 };
                 let since = socket.out.waiting_since.unwrap_or(now);
                 // A peer that answers has no room, and is not gone.
-                if now - since.max(socket.heard) >= nanos(limit) {
+                let silent = now - since.max(socket.heard);
+                if silent >= nanos(limit) && !socket.is_unix {
                     return self.break_with(id, Errno::TIMEDOUT);
                 }
                 let (host, other, number) = (socket.host, socket.other, socket.number);

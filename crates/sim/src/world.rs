@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
+use std::mem;
 use std::net::IpAddr;
 use std::ops::ControlFlow;
 use std::rc::{Rc, Weak};
@@ -242,6 +243,25 @@ impl World {
         }
     }
 
+    /// A call has come from outside of all hosts: it may have asked something of any of them.
+    fn reconsider(&self) {
+        let programs = self.inner.programs.borrow();
+        for (number, program) in programs.iter().enumerate() {
+            let next = program.guest.as_ref().and_then(Guest::next_turn);
+            if let Some(next) = next {
+                self.plan_turn(HostId(number as u32), next);
+            }
+        }
+    }
+
+    /// The loop of a host has something to do at `next`, by its own clock.
+    fn plan_turn(&self, host: HostId, next: Instant) {
+        let own = nanos(next.saturating_duration_since(self.inner.epoch));
+        let mut net = self.inner.net.borrow_mut();
+        let at = net.machine(host).clock.when(own);
+        net.schedule_turn(host, at);
+    }
+
     /// Lets the next thing happen that is not after `limit`. `false` if there is none.
     fn step(&self, limit: Nanos) -> bool {
         self.take_wakes();
@@ -260,6 +280,7 @@ impl World {
                 let call = self.inner.calls.borrow_mut().remove(&number);
                 if let Some(call) = call {
                     call();
+                    self.reconsider();
                 }
                 return;
             }
@@ -319,7 +340,7 @@ impl World {
             let worker = machine.threads.get_mut(key);
             let runs = machine.incarnation == incarnation;
             match worker.filter(|_| runs) {
-                Some(worker) => (std::mem::replace(&mut worker.state, Working::Idle), waker),
+                Some(worker) => (mem::replace(&mut worker.state, Working::Idle), waker),
                 None => return,
             }
         };
@@ -366,17 +387,26 @@ impl World {
         };
         let turned = guest.turn();
         let next = guest.next_turn();
-        let is_over = {
+        let was_doomed = {
             let mut programs = self.inner.programs.borrow_mut();
             let program = &mut programs[host.0 as usize];
             program.has_turn = false;
-            std::mem::take(&mut program.is_doomed) || turned.is_break()
+            mem::take(&mut program.is_doomed)
         };
-        if is_over {
+        if was_doomed || turned.is_break() {
             if let ControlFlow::Break(ended) = turned {
                 self.stopped(host, ended);
             }
             drop(guest);
+            // Jobs that waited for it are left to themselves, and their numbers are others' soon.
+            if was_doomed {
+                self.inner
+                    .net
+                    .borrow_mut()
+                    .machine(host)
+                    .waker
+                    .take_answered();
+            }
             return;
         }
         self.inner.programs.borrow_mut()[host.0 as usize].guest = Some(guest);
@@ -385,9 +415,8 @@ impl World {
             let now = net.now;
             net.schedule_turn(host, now);
         } else if let Some(next) = next {
-            let own = nanos(next.saturating_duration_since(self.inner.epoch));
-            let at = net.machine(host).clock.when(own);
-            net.schedule_turn(host, at);
+            drop(net);
+            self.plan_turn(host, next);
         }
     }
 
@@ -513,6 +542,18 @@ impl World {
         Some(Host::new(self.clone(), HostId(number as u32)))
     }
 
+    /// Ends all programs, without a word to them, and forgets them and what was to
+    /// [come](Self::call_later), as dropping the world does: for a world that its own programs know,
+    /// who would keep it for ever.
+    ///
+    /// # Panics
+    /// When it is called by what the world itself runs.
+    pub fn clear(&self) {
+        let entered = Running::enter(&self.inner.runs);
+        self.inner.clear();
+        drop(entered);
+    }
+
     /// For those that the world itself keeps.
     pub(crate) fn downgrade(&self) -> WeakWorld {
         WeakWorld(Rc::downgrade(&self.inner))
@@ -601,16 +642,25 @@ impl Drop for Running<'_> {
     }
 }
 
-/// The programs go first: they know their world.
-impl Drop for Inner {
-    fn drop(&mut self) {
-        let programs = self.programs.take();
-        drop(programs);
+impl Inner {
+    /// Ends all programs, and forgets what was to come.
+    fn clear(&self) {
+        let (programs, calls) = (&self.programs, &self.calls);
+        let ended: Vec<_> = programs.borrow_mut().iter_mut().map(mem::take).collect();
+        let forgotten = calls.take();
+        drop((ended, forgotten));
         let mut net = self.net.borrow_mut();
         let hosts = (0..net.machines.len() as u32).map(HostId);
         let threads: Vec<_> = hosts.map(|host| net.take_threads(host)).collect();
         drop(net);
         drop(threads);
+    }
+}
+
+/// The programs go first: they know their world.
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.clear();
     }
 }
 

@@ -126,3 +126,16 @@ fn multicast_comes_to_all_who_have_joined() {
     let counts: Vec<_> = got.iter().map(|got| got.borrow().len()).collect();
     assert_eq!(counts, [1, 1, 1, 0]);
 }
+
+#[test]
+fn multicast_comes_to_no_host_that_has_not_joined() {
+    let world = World::new(3);
+    let (server, client) = (world.host("server"), world.host("client"));
+    let got = Got::default();
+    let collected = Rc::clone(&got);
+    server.start(move |reactor| collect(reactor, "udp:9", &collected));
+    let group = "239.1.2.3".parse().unwrap();
+    client.start(move |reactor| send(reactor, group, 1, &Got::default()));
+    world.run_for(SECOND);
+    assert!(got.borrow().is_empty(), "{:?}", got.borrow());
+}

@@ -5,7 +5,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ropewalk_core::ReactorTime;
+use ropewalk_reactor::Handle;
 use ropewalk_sim::{Fault, World};
+use ropewalk_sim::{Schedule, explore};
 
 use crate::rig::{Log, ask, echo_at, pattern};
 
@@ -154,4 +156,46 @@ fn a_reactor_that_runs_by_itself_moves_the_whole_world() {
     reactor.run().unwrap();
     assert_eq!(log.borrow()[..2], ["made", "answered"]);
     assert!(world.now() >= 3600 * SECOND);
+}
+
+#[test]
+fn what_the_world_asks_of_a_host_that_sleeps_is_done_in_time() {
+    let world = World::new(1);
+    let host = world.host("host");
+    host.start(|_| ());
+    let times = Times::default();
+    let (noted, now, asked) = (Rc::clone(&times), world.clone(), host.clone());
+    world.call_later(SECOND, move || {
+        let note = move || noted.borrow_mut().push(now.now().as_millis());
+        drop(asked.handle().unwrap().call_later(SECOND, note));
+    });
+    world.run_for(10 * SECOND);
+    assert_eq!(*times.borrow(), [2_000]);
+}
+
+#[test]
+fn a_timer_for_the_end_of_time_is_no_trouble_to_a_clock_that_drifts() {
+    let world = World::new(1);
+    let host = world.host("host");
+    host.start(|reactor| drop(reactor.call_later(Duration::MAX, || ())));
+    world.run_for(SECOND);
+    for drift in [-500_000, 0, 9_000_000, 1] {
+        host.set_drift(drift);
+        world.run_for(SECOND);
+    }
+    assert!(host.is_running());
+}
+
+#[test]
+fn a_world_that_its_own_programs_know_ends_with_its_exploration() {
+    let kept = Rc::new(());
+    let scenario = |world: &World, _: &Schedule| {
+        let (known, kept) = (world.clone(), Rc::clone(&kept));
+        let main = move |_: &Handle| known.say(&format!("{kept:?}"));
+        world.host("host").start(main);
+        world.run_for(SECOND);
+        Ok(())
+    };
+    explore(1, |_| Schedule::default(), scenario).unwrap();
+    assert_eq!(Rc::strong_count(&kept), 1);
 }

@@ -205,11 +205,14 @@ fn what_nobody_reads_is_not_kept_for_ever_when_its_writer_has_closed() {
     client.set_ephemeral_ports(50_000..=50_000);
     let log = Log::default();
     let noted = Rc::clone(&log);
-    server.start(move |reactor| listen(reactor, "tcp:7", actor(&noted, |_| (), |_| ())));
+    server.start(move |reactor| {
+        let factory = actor(&noted, |_| (), |_| ());
+        listen(reactor, "tcp:7:receive_buffer=10k", factory);
+    });
     let log = Log::default();
     let noted = Rc::clone(&log);
     client.start(move |reactor| {
-        let write = |transport: &mut Transport| transport.write(&pattern(400_000));
+        let write = |transport: &mut Transport| transport.write(&pattern(100_000));
         connect(reactor, "tcp:server:7", actor(&noted, write, |_| ()));
         let (again, log) = (reactor.clone(), Rc::clone(&noted));
         drop(reactor.call_later(HOUR, move || {
@@ -253,4 +256,47 @@ fn a_capture_of_what_a_host_tells_itself_can_be_read() {
         rest = &rest[16 + length..];
     }
     assert_eq!(log.borrow()[1], "answered");
+}
+
+#[test]
+fn what_a_link_holds_is_captured_once() {
+    let world = World::new(1);
+    let (server, client) = (world.host("server"), world.host("client"));
+    server.start(|reactor| echo_at(reactor, "tcp:7"));
+    world.capture();
+    world.inflict(&Fault::Hold("server".into(), "client".into()), SECOND / 2);
+    client.start(|reactor| ask(reactor, "tcp:198.18.0.1:7", pattern(10), &Log::default()));
+    world.run_for(SECOND);
+    let (file, mut syns) = (world.take_capture(), 0);
+    let mut rest = &file[24..];
+    while !rest.is_empty() {
+        let length = u32::from_le_bytes(rest[8..12].try_into().unwrap()) as usize;
+        syns += u32::from(rest[16 + 33] == 2);
+        rest = &rest[16 + length..];
+    }
+    assert_eq!(syns, 1);
+}
+
+#[test]
+fn what_was_written_to_a_unix_socket_waits_for_its_reader_as_long_as_it_takes() {
+    let world = World::new(1);
+    let host = world.host("host");
+    let (log, unseen) = (Log::default(), Log::default());
+    let noted = Rc::clone(&log);
+    host.start(move |reactor| {
+        let pause = |transport: &mut Transport| {
+            transport.pause_producing();
+            let connection = transport.connection();
+            let resume = move || assert!(connection.resume_producing());
+            drop(transport.reactor().call_later(HOUR, Box::new(resume)));
+        };
+        listen(reactor, "unix:/run/seven", actor(&noted, pause, |_| ()));
+        let write = |transport: &mut Transport| {
+            transport.write(&pattern(300_000));
+            transport.lose_connection();
+        };
+        connect(reactor, "unix:/run/seven", actor(&unseen, write, |_| ()));
+    });
+    world.run_for(2 * HOUR);
+    assert_eq!(log.borrow()[1], "end after 300000");
 }
