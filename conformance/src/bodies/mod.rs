@@ -1,7 +1,10 @@
 //! The behaviours, a file for each topic.
 
+mod accepting;
 mod closing;
+mod connecting;
 mod half_close;
+mod listening;
 mod reading;
 mod tcp_order;
 mod writing;
@@ -10,8 +13,11 @@ use crate::Body;
 
 /// All of them.
 pub(crate) static TOPICS: &[&[Body]] = &[
+    accepting::BODIES,
     closing::BODIES,
+    connecting::BODIES,
     half_close::BODIES,
+    listening::BODIES,
     reading::BODIES,
     tcp_order::BODIES,
     writing::BODIES,
