@@ -4,9 +4,13 @@ mod accepting;
 mod calls;
 mod closing;
 mod connecting;
+mod exchange;
 mod half_close;
+mod handles;
 mod listening;
+mod panics;
 mod reading;
+mod reentrancy;
 mod tcp_order;
 mod threads;
 mod timers;
@@ -20,9 +24,13 @@ pub(crate) static TOPICS: &[&[Body]] = &[
     calls::BODIES,
     closing::BODIES,
     connecting::BODIES,
+    exchange::BODIES,
     half_close::BODIES,
+    handles::BODIES,
     listening::BODIES,
+    panics::BODIES,
     reading::BODIES,
+    reentrancy::BODIES,
     tcp_order::BODIES,
     threads::BODIES,
     timers::BODIES,
