@@ -645,6 +645,7 @@ fn open_udp(listen: &UdpListen, interface: IpAddr) -> io::Result<Socket> {
     if address.is_ipv6() {
         socket.set_only_v6(listen.only_v6)?;
     }
+    own_groups_only(&socket)?;
     if listen.reuse_port {
         socket.set_reuse_address(true)?;
         socket.set_reuse_port(true)?;
@@ -654,6 +655,22 @@ fn open_udp(listen: &UdpListen, interface: IpAddr) -> io::Result<Socket> {
     }
     socket.bind(&address.into())?;
     Ok(socket)
+}
+
+/// On Linux a port of all addresses gets what is sent to any group that any process of the host has
+/// joined, unless it says otherwise (ip(7), `IP_MULTICAST_ALL`).
+#[cfg(target_os = "linux")]
+fn own_groups_only(socket: &Socket) -> io::Result<()> {
+    if socket.domain()? == Domain::IPV6 {
+        // Since Linux 4.20.
+        let _ = socket.set_multicast_all_v6(false);
+    }
+    socket.set_multicast_all_v4(false)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn own_groups_only(_: &Socket) -> io::Result<()> {
+    Ok(())
 }
 
 fn connect_udp(connect: &UdpConnect, peer: SocketAddr) -> io::Result<Socket> {
