@@ -67,6 +67,7 @@ mod bare;
 mod bodies;
 mod body;
 mod case;
+mod datagram_script;
 mod harness;
 mod log;
 mod names;
