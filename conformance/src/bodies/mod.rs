@@ -6,6 +6,15 @@ mod closing;
 mod connecting;
 mod datagrams;
 mod deadlines;
+mod descriptor_limit;
+mod driver_datagrams;
+mod driver_descriptors;
+mod driver_lookups;
+mod driver_names;
+mod driver_order;
+mod driver_polling;
+mod driver_reading;
+mod driver_sending;
 mod exchange;
 mod half_close;
 mod handles;
@@ -34,6 +43,15 @@ pub(crate) static TOPICS: &[&[Body]] = &[
     connecting::BODIES,
     datagrams::BODIES,
     deadlines::BODIES,
+    descriptor_limit::BODIES,
+    driver_datagrams::BODIES,
+    driver_descriptors::BODIES,
+    driver_lookups::BODIES,
+    driver_names::BODIES,
+    driver_order::BODIES,
+    driver_polling::BODIES,
+    driver_reading::BODIES,
+    driver_sending::BODIES,
     exchange::BODIES,
     half_close::BODIES,
     handles::BODIES,
