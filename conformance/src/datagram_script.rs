@@ -13,9 +13,6 @@ pub(crate) struct DatagramScript {
     log: Option<Log>,
     started: Option<OnTransport>,
     received: Option<OnDatagram>,
-    refused: Option<OnTransport>,
-    failed: Option<Box<dyn FnMut(&mut DatagramTransport, &DatagramError)>>,
-    stopped: Option<Box<dyn FnOnce()>>,
     limits: DatagramLimits,
 }
 
@@ -47,24 +44,6 @@ impl DatagramScript {
         call: impl FnMut(&mut DatagramTransport, &[u8], &Address) + 'static,
     ) -> Self {
         self.received = Some(Box::new(call));
-        self
-    }
-
-    pub(crate) fn refused(mut self, call: impl FnMut(&mut DatagramTransport) + 'static) -> Self {
-        self.refused = Some(Box::new(call));
-        self
-    }
-
-    pub(crate) fn failed(
-        mut self,
-        call: impl FnMut(&mut DatagramTransport, &DatagramError) + 'static,
-    ) -> Self {
-        self.failed = Some(Box::new(call));
-        self
-    }
-
-    pub(crate) fn stopped(mut self, call: impl FnOnce() + 'static) -> Self {
-        self.stopped = Some(Box::new(call));
         self
     }
 
@@ -100,18 +79,12 @@ impl DatagramProtocol for DatagramScript {
         }
     }
 
-    fn connection_refused(&mut self, transport: &mut DatagramTransport) {
+    fn connection_refused(&mut self, _: &mut DatagramTransport) {
         self.note("refused");
-        if let Some(call) = &mut self.refused {
-            call(transport);
-        }
     }
 
-    fn datagram_failed(&mut self, transport: &mut DatagramTransport, error: &DatagramError) {
+    fn datagram_failed(&mut self, _: &mut DatagramTransport, error: &DatagramError) {
         self.note(format!("failed: {}", kind_of(error)));
-        if let Some(call) = &mut self.failed {
-            call(transport, error);
-        }
     }
 
     fn limits(&self) -> DatagramLimits {
@@ -120,9 +93,6 @@ impl DatagramProtocol for DatagramScript {
 
     fn stop_protocol(&mut self) {
         self.note("stopped");
-        if let Some(call) = self.stopped.take() {
-            call();
-        }
     }
 }
 

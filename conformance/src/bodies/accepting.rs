@@ -1,12 +1,15 @@
 //! Connections that come: many at once, refused, and while something else goes on.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use ropewalk_core::{Address, Factory, Protocol, Transport};
+use ropewalk_core::endpoint::ClientEndpoint;
+use ropewalk_core::{Address, Factory, Port, Protocol, Transport};
+use ropewalk_reactor::Handle;
 
 use crate::body::topic;
 use crate::case::{Case, MOMENT, connect, ms};
+use crate::log::Log;
 use crate::script::{Refusing, Script, boom, each, once};
 
 topic! { accepting:
@@ -88,7 +91,7 @@ fn each_of_a_storm_is_answered(case: &Case<'_>) {
             });
         drop(case.connect(&endpoint, once(client), &case.log()));
     }
-    let seen = log.clone();
+    let seen = log;
     case.until("each has its own answer", move || seen.len() == STORM);
 }
 
@@ -142,15 +145,12 @@ fn a_storm_that_closes_at_once_leaves_nothing(case: &Case<'_>) {
 fn a_storm_may_be_stopped_in_its_midst(case: &Case<'_>) {
     let count = Rc::new(Cell::new(0));
     let log = case.log();
-    let stop = Rc::new(std::cell::RefCell::new(None::<ropewalk_core::Port>));
+    let stop = Rc::new(RefCell::new(None::<Port>));
     let (counted, stops) = (Rc::clone(&count), Rc::clone(&stop));
     let (port, endpoint) = case.serve(each(move || {
         counted.set(counted.get() + 1);
         if counted.get() == 10 {
-            stops
-                .borrow()
-                .iter()
-                .for_each(ropewalk_core::Port::stop_listening);
+            stops.borrow().iter().for_each(Port::stop_listening);
         }
         Script::silent()
     }));
@@ -159,7 +159,7 @@ fn a_storm_may_be_stopped_in_its_midst(case: &Case<'_>) {
         drop(case.connect(&endpoint, once(Script::silent()), &case.log()));
     }
     drop(case.reactor().call_later(MOMENT * 3, log.noting("later")));
-    let (later, seen) = (log.clone(), Rc::clone(&count));
+    let (later, seen) = (log, Rc::clone(&count));
     case.until("a while has passed", move || {
         later.has("later") && seen.get() >= 10
     });
@@ -180,7 +180,10 @@ struct Picky(Rc<Cell<usize>>);
 impl Factory for Picky {
     fn build_protocol(&self, _: &Address) -> Option<Box<dyn Protocol>> {
         self.0.set(self.0.get() + 1);
-        (self.0.get() % 2 == 0).then(|| Box::new(Script::echo()) as Box<dyn Protocol>)
+        self.0
+            .get()
+            .is_multiple_of(2)
+            .then(|| Box::new(Script::echo()) as Box<dyn Protocol>)
     }
 }
 
@@ -236,12 +239,7 @@ fn connections_that_come_and_go_leave_none_behind(case: &Case<'_>) {
     let log = case.log();
     let (_port, endpoint) = case.serve(each(Script::echo));
     // One after the other, so that places are used again.
-    fn next(
-        reactor: &ropewalk_reactor::Handle,
-        to: &ropewalk_core::endpoint::ClientEndpoint,
-        left: usize,
-        log: &crate::log::Log,
-    ) {
+    fn next(reactor: &Handle, to: &ClientEndpoint, left: usize, log: &Log) {
         if left == 0 {
             return log.note("all");
         }
@@ -256,7 +254,7 @@ fn connections_that_come_and_go_leave_none_behind(case: &Case<'_>) {
         drop(reactor.connect(to, once(client)));
     }
     next(&case.reactor(), &endpoint, 100, &log);
-    let (seen, reactor) = (log.clone(), case.reactor());
+    let (seen, reactor) = (log, case.reactor());
     case.until("all have come and gone", move || {
         seen.has("all") && reactor.connections() == 0
     });
@@ -264,30 +262,23 @@ fn connections_that_come_and_go_leave_none_behind(case: &Case<'_>) {
 
 fn a_thousand_in_a_row_are_all_served(case: &Case<'_>) {
     let served = Rc::new(Cell::new(0));
-    let (_port, endpoint) = case.serve(each(|| {
-        Script::echo().read_closed(Transport::lose_connection)
-    }));
+    let (_port, endpoint) = case.serve(each(Script::echo));
     // Fifty at a time, so that no descriptor is wanting.
-    fn next(
-        reactor: ropewalk_reactor::Handle,
-        to: ropewalk_core::endpoint::ClientEndpoint,
-        served: Rc<Cell<usize>>,
-    ) {
-        let (again, to_again) = (reactor.clone(), to.clone());
+    fn next(reactor: &Handle, to: &ClientEndpoint, served: &Rc<Cell<usize>>) {
+        let (again, endpoint, served) = (reactor.clone(), to.clone(), Rc::clone(served));
         let client = Script::silent()
             .saying("x")
             .data(|transport, _| transport.lose_connection())
             .lost(move |_| {
                 served.set(served.get() + 1);
                 if served.get() <= 950 {
-                    next(again, to_again, served);
+                    next(&again, &endpoint, &served);
                 }
             });
-        drop(reactor.connect(&to, once(client)));
+        drop(reactor.connect(to, once(client)));
     }
     for _ in 0..50 {
-        next(case.reactor(), endpoint.clone(), Rc::clone(&served));
+        next(&case.reactor(), &endpoint, &served);
     }
-    let seen = Rc::clone(&served);
-    case.until("all were served", move || seen.get() == 1000);
+    case.until("all were served", move || served.get() == 1000);
 }

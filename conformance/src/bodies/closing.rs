@@ -340,7 +340,7 @@ fn both_may_abort_at_once(case: &Case<'_>) {
         move || {
             ends.borrow()
                 .iter()
-                .for_each(|end| assert!(end.abort_connection()))
+                .for_each(|end| assert!(end.abort_connection()));
         },
     );
     case.until_over(&[&server, &client]);

@@ -109,7 +109,7 @@ fn a_refusal_names_its_endpoint(case: &Case<'_>) {
         let failure = result.expect_err("nobody is there");
         noted.note(failure.to_string());
     });
-    let _: Deferred<()> = told;
+    drop::<Deferred<()>>(told);
     let seen = log.clone();
     case.until("it is told", move || seen.len() == 1);
     let text = &log.events()[0];
@@ -147,7 +147,7 @@ fn no_answer_is_not_told_before_its_time(case: &Case<'_>) {
     let place = case.black_hole();
     let begun = case.reactor().now();
     let log = attempt(case, &briefly(place.address, ms(40)));
-    let (told, reactor, ended) = (log.clone(), case.reactor(), Rc::new(Cell::new(begun)));
+    let (told, reactor, ended) = (log, case.reactor(), Rc::new(Cell::new(begun)));
     let seen = Rc::clone(&ended);
     case.until("the attempt has ended", move || {
         seen.set(reactor.now());
@@ -404,7 +404,7 @@ fn an_address_that_does_not_answer_has_the_next_one_beside_it(case: &Case<'_>) {
     let begun = case.reactor().now();
     let log = attempt(case, &endpoint);
     let (reactor, ended) = (case.reactor(), Rc::new(Cell::new(begun)));
-    let (seen, told) = (Rc::clone(&ended), log.clone());
+    let (seen, told) = (Rc::clone(&ended), log);
     case.until("it is connected", move || {
         seen.set(reactor.now());
         told.has("connected")
@@ -428,7 +428,7 @@ fn when_all_addresses_fail_each_is_told(case: &Case<'_>) {
         }
         noted.note("failed");
     });
-    let _: Deferred<()> = told;
+    drop::<Deferred<()>>(told);
     case.until_noted(&log, "failed");
     let expected = [one.address.to_string(), other.address.to_string()];
     assert_eq!(log.events()[..2], expected);
@@ -447,7 +447,7 @@ fn an_installed_resolver_is_asked_for_names_only(case: &Case<'_>) {
     let (endpoint, asked) = lead(case, vec![socket_addr(&port)]);
     let one = attempt(case, &direct);
     let other = attempt(case, &endpoint);
-    let (a, b) = (one.clone(), other.clone());
+    let (a, b) = (one, other);
     case.until("both are connected", move || {
         a.has("connected") && b.has("connected")
     });
@@ -494,7 +494,7 @@ fn a_name_that_is_not_answered_has_the_time_of_the_endpoint(case: &Case<'_>) {
 fn no_connection_is_counted_when_an_attempt_has_failed(case: &Case<'_>) {
     let place = case.nobody();
     let log = attempt(case, &to(place.address));
-    let (told, reactor) = (log.clone(), case.reactor());
+    let (told, reactor) = (log, case.reactor());
     case.until("nothing is left of it", move || {
         told.len() == 1 && reactor.connections() == 0
     });
@@ -504,7 +504,7 @@ fn a_connection_is_counted_while_it_is_being_made(case: &Case<'_>) {
     let place = case.black_hole();
     let log = attempt(case, &briefly(place.address, ms(30)));
     assert_eq!(case.reactor().connections(), 1);
-    let (told, reactor) = (log.clone(), case.reactor());
+    let (told, reactor) = (log, case.reactor());
     case.until("nothing is left of it", move || {
         told.len() == 1 && reactor.connections() == 0
     });

@@ -192,7 +192,7 @@ fn one_that_no_network_takes_is_told_and_those_beside_it_go(case: &Case<'_>) {
         &to,
         vec![b"before".to_vec(), vec![0; 65_535], b"after".to_vec()],
     );
-    let (seen, told) = (log.clone(), sender.clone());
+    let (seen, told) = (log.clone(), sender);
     case.until("all is told", move || {
         seen.has("got after") && told.has("failed: unsent")
     });
@@ -217,7 +217,7 @@ fn more_than_a_batch_from_one_callback_goes_out(case: &Case<'_>) {
     let (log, to, from) = two(case);
     let many = (0..200).map(|number: u8| vec![number]).collect();
     send(case, &from, &to, many);
-    let seen = log.clone();
+    let seen = log;
     case.until("all have come", move || seen.count("got") == 200);
 }
 
@@ -496,7 +496,7 @@ fn a_port_may_be_connected_later(case: &Case<'_>) {
             transport.write(b"to the other");
         });
     });
-    let (a, b) = (one.clone(), other.clone());
+    let (a, b) = (one.clone(), other);
     case.until("both have heard", move || {
         a.has("got to one") && b.has("got to the other")
     });
@@ -578,7 +578,7 @@ fn what_is_sent_and_received_is_counted(case: &Case<'_>) {
     let own = address(&port);
     let (counts, from) = (port.clone(), port);
     send(case, &from, &own, texts(&["a", "b", "c"]));
-    let seen = log.clone();
+    let seen = log;
     let told = Rc::new(Cell::new(None));
     let counted = Rc::clone(&told);
     case.until("all have come", move || {
@@ -664,7 +664,7 @@ fn members_of_a_group_get_what_is_sent_to_it(case: &Case<'_>) {
     let _second = member(case, number, &other);
     let group = Address::Udp((GROUP, number).into());
     send(case, &first, &group, texts(&["to all"]));
-    let (a, b) = (one.clone(), other.clone());
+    let (a, b) = (one, other);
     case.until("both have heard", move || {
         a.has("got to all") && b.has("got to all")
     });

@@ -59,7 +59,7 @@ fn connections_that_are_there_go_on(case: &Case<'_>) {
     drop(case.connect(&endpoint, once(asks), &case.log()));
     // One, for the other end of this connection.
     let limit = case.subject().leave_descriptors(1).expect("a limit");
-    let (answered, told) = (client.clone(), refused.clone());
+    let (answered, told) = (client, refused.clone());
     case.until("it is answered, and another is refused", move || {
         answered.has("data xy") && told.len() == 1
     });

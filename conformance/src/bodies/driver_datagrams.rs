@@ -224,7 +224,7 @@ fn one_that_cannot_be_sent_is_an_error_and_the_next_one_goes(bare: &Bare<'_>) {
     let (_, sender) = bare.udp(1);
     let mut queue = DatagramQueue::default();
     queue.push(&[0; 65_535], Some(opened.host.clone()));
-    queue.push(b"next", Some(opened.host.clone()));
+    queue.push(b"next", Some(opened.host));
     assert!(sender.socket.send(&mut queue).is_err());
     // Whoever asked takes it off the front.
     assert_eq!(queue.len(), 2);

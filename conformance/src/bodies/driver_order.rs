@@ -2,7 +2,7 @@
 
 use std::io;
 
-use ropewalk_core::Address;
+use ropewalk_core::{Address, ConnectionId};
 use ropewalk_reactor::driver::ListenerId;
 
 use crate::bare::{Bare, Event};
@@ -69,8 +69,8 @@ fn the_read_end_is_reported_once_and_after_all_bytes(bare: &Bare<'_>) {
 }
 
 /// What became of an attempt to connect where it fails.
-fn failure(bare: &Bare<'_>, begun: io::Result<ropewalk_core::ConnectionId>) -> usize {
-    let Ok(id) = begun else {
+fn failure(bare: &Bare<'_>, begun: &io::Result<ConnectionId>) -> usize {
+    let Ok(id) = *begun else {
         // It is known at once, and nothing is reported then.
         bare.poll_for(ms(5));
         return bare.events().len();
@@ -85,7 +85,7 @@ fn failure(bare: &Bare<'_>, begun: io::Result<ropewalk_core::ConnectionId>) -> u
 fn a_refusal_is_reported_once_and_is_all(bare: &Bare<'_>) {
     let place = bare.subject().nobody().expect("a place with nobody");
     let begun = bare.connect(place.address);
-    assert_eq!(failure(bare, begun), 0, "{:?}", bare.events());
+    assert_eq!(failure(bare, &begun), 0, "{:?}", bare.events());
 }
 
 fn a_reset_is_reported_once_and_last(bare: &Bare<'_>) {
@@ -208,5 +208,5 @@ fn connections_over_unix_are_reported_in_the_same_order(bare: &Bare<'_>) {
 
 fn a_path_where_nothing_is_fails_once(bare: &Bare<'_>) {
     let begun = bare.connect_unix(&bare.path("nothing"));
-    assert_eq!(failure(bare, begun), 0, "{:?}", bare.events());
+    assert_eq!(failure(bare, &begun), 0, "{:?}", bare.events());
 }

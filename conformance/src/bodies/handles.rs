@@ -153,7 +153,7 @@ fn a_handle_does_not_act_on_the_connection_in_its_place(case: &Case<'_>) {
         transport.lose_connection();
     });
     let (reactor, again, noted) = (case.reactor(), endpoint.clone(), second.clone());
-    let gone = first.clone();
+    let gone = first;
     let all = case.reactor();
     // When both ends are gone, the next connection gets their places.
     case.when(
@@ -282,7 +282,7 @@ fn drained_of_an_ended_connection_fails(case: &Case<'_>) {
         }),
         Script::silent(),
     );
-    let seen = log.clone();
+    let seen = log;
     case.until("it is told", move || seen.count("failed") == 1);
 }
 

@@ -256,7 +256,7 @@ fn two_ports_have_their_own_factories(case: &Case<'_>) {
     let say = |text| once(Script::silent().saying(text));
     drop(case.connect(&to_one, say("to one"), &case.log()));
     drop(case.connect(&to_other, say("to the other"), &case.log()));
-    let (a, b) = (one.clone(), other.clone());
+    let (a, b) = (one, other);
     case.until("both have heard", move || {
         a.has("data to one") && b.has("data to the other")
     });

@@ -66,7 +66,7 @@ fn many_look_ups_of_one_name_are_all_answered(case: &Case<'_>) {
         drop(look_up(case, name, 7, &log));
     }
     let seen = log.clone();
-    let own = expected.clone();
+    let own = expected;
     case.until("each is answered", move || seen.count(&own) == 50);
     assert_eq!(log.count("not found"), 0);
 }
@@ -80,7 +80,7 @@ fn each_look_up_gets_the_port_that_it_asked_for(case: &Case<'_>) {
     let expected: Vec<String> = [1, 2, 3]
         .map(|port| SocketAddr::new(address, port).to_string())
         .to_vec();
-    let seen = log.clone();
+    let seen = log;
     case.until("each is answered", move || {
         expected.iter().all(|one| seen.has(one))
     });
@@ -144,6 +144,6 @@ fn what_was_installed_before_is_given_back(case: &Case<'_>) {
     let (name, address) = case.subject().known_name();
     drop(look_up(case, name, 7, &log));
     let expected = SocketAddr::new(address, 7).to_string();
-    let seen = log.clone();
+    let seen = log;
     case.until("it is found", move || seen.has(&expected));
 }

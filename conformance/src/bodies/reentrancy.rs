@@ -621,7 +621,7 @@ fn a_handle_that_writes_within_the_callback_of_another_is_flushed_in_the_turn(ca
             });
         },
     );
-    let (one, two) = (first.clone(), second.clone());
+    let (one, two) = (first, second);
     case.until("both have heard", move || {
         one.has("data to the other") && two.has("data to its own")
     });

@@ -315,7 +315,7 @@ fn brought(case: &Case<'_>, job: Deferred<u32>) -> String {
             },
         });
     });
-    let _: Deferred<()> = told;
+    drop::<Deferred<()>>(told);
     let seen = log.clone();
     case.until("the job has ended", move || seen.len() == 1);
     log.events().remove(0)

@@ -190,7 +190,7 @@ fn a_call_may_cancel_itself_in_vain(case: &Case<'_>) {
 fn a_reset_counts_from_now(case: &Case<'_>) {
     let log = case.log();
     let call = later(case, ms(10), &log, "moved");
-    let (moves, noted) = (call.clone(), log.clone());
+    let (moves, noted) = (call, log.clone());
     case.reactor().call_later(ms(5), move || {
         assert!(moves.reset(ms(25)));
         noted.note("moves");

@@ -146,7 +146,7 @@ fn two_paths_have_their_own_factories(case: &Case<'_>) {
         let says = once(Script::silent().saying(name));
         drop(case.connect(&connect, says, &case.log()));
     }
-    let (a, b) = (one.clone(), other.clone());
+    let (a, b) = (one, other);
     case.until("both have heard", move || {
         a.has("data one") && b.has("data other")
     });

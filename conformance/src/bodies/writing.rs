@@ -495,7 +495,7 @@ fn drained_fires_when_all_is_sent(case: &Case<'_>) {
             let told = handle.clone().drained(0).add_callback(move |()| {
                 noted.note(format!("unsent: {:?}", handle.unsent()));
             });
-            let _: ropewalk_core::Deferred<()> = told;
+            drop::<ropewalk_core::Deferred<()>>(told);
         }),
         Script::silent(),
     );
