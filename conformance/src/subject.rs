@@ -24,11 +24,13 @@ pub enum Feature {
     Files,
     /// TCP over IPv6, and its loopback address.
     Ipv6,
+    /// Jobs of the reactor's pool run, and what they bring comes back.
+    Jobs,
     /// Multicast over the loopback interface.
     Multicast,
     /// The driver looks names up: [`Subject::known_name`] and [`Subject::unknown_name`].
     Names,
-    /// Other threads wake the loop.
+    /// Other threads wake the loop, at whatever time they like.
     Threads,
     /// Datagrams over UDP.
     Udp,

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ropewalk_core::endpoint::ServerEndpoint;
 use ropewalk_core::{
-    Address, ConnectionId, DatagramError, Incoming, OutputQueue, SendStatus, SocketOption,
+    Address, Commons, ConnectionId, DatagramError, Incoming, OutputQueue, SendStatus, SocketOption,
 };
+use ropewalk_reactor::PoolThreads;
 use ropewalk_reactor::driver::{
     Accept, Completions, DatagramId, DatagramTarget, Driver, ListenerId, OpenedDatagrams, QueryId,
     Target, Wake, WatchId,
@@ -221,6 +222,14 @@ impl Driver for Watched {
         )?;
         self.promises.end_poll();
         Ok(())
+    }
+
+    fn commons(&self) -> Arc<Commons> {
+        self.inner.commons()
+    }
+
+    fn pool_threads(&self) -> Option<Arc<dyn PoolThreads>> {
+        self.inner.pool_threads()
     }
 
     fn waker(&self) -> Arc<dyn Wake> {
