@@ -57,6 +57,15 @@ fn stop_when(case: &Case<'_>, log: &Log, event: &'static str) {
     case.when(move || log.has(event), move || reactor.stop());
 }
 
+/// Stops when both ends of the one connection are up.
+fn stop_when_both(case: &Case<'_>, log: &Log) {
+    let (reactor, counts, log) = (case.reactor(), case.reactor(), log.clone());
+    case.when(
+        move || log.has("made") && counts.connections() == 2,
+        move || reactor.stop(),
+    );
+}
+
 /// Notes the beginning of each phase.
 fn note_phases(case: &Case<'_>, log: &Log) {
     for (phase, name) in [
@@ -197,7 +206,7 @@ fn a_made_connection_is_told_nothing_while_accepted_ones_are_left(case: &Case<'_
     let staying = Script::silent().drain(|_| ());
     let (_port, endpoint) = case.serve(once(staying));
     drop(case.connect(&endpoint, once(Script::noting(&log)), &case.log()));
-    stop_when(case, &log, "made");
+    stop_when_both(case, &log);
     case.reactor().set_shutdown_deadline(ms(50));
     let ended = case.run();
     assert!(matches!(ended, Err(RunError::ShutdownTimedOut { .. })));
@@ -233,7 +242,7 @@ fn the_second_phase_waits_for_made_connections(case: &Case<'_>) {
         }));
     });
     case.join(Script::silent(), client);
-    stop_when(case, &log, "made");
+    stop_when_both(case, &log);
     case.run().expect("a clean end");
     // When its peer's end comes, the network decides.
     let mut events = log.events();
@@ -271,7 +280,8 @@ fn a_protocol_may_finish_what_it_does(case: &Case<'_>) {
             }));
         })
         .drain(|_| ());
-    case.join(works, Script::noting(&client).saying("work"));
+    let asks = Script::noting(&client).saying("work").drain(|_| ());
+    case.join(works, asks);
     stop_when(case, &server, "data work");
     case.run().expect("a clean end");
     client.assert(&["made", "data the result", "read closed", "lost: done"]);

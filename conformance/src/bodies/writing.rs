@@ -661,8 +661,8 @@ fn a_file_that_became_shorter_ends_the_connection(case: &Case<'_>) {
     let (server, client) = (case.log(), case.log());
     let short = file(b"short");
     case.join(
-        Script::noting(&server),
-        Script::noting(&client).made(move |transport| {
+        Script::noting(&server).saying("x"),
+        Script::noting(&client).data(move |transport, _| {
             transport.write_file(FileRegion {
                 file: Arc::clone(&short),
                 offset: 0,
@@ -672,6 +672,6 @@ fn a_file_that_became_shorter_ends_the_connection(case: &Case<'_>) {
         }),
     );
     case.until_over(&[&server, &client]);
-    client.assert(&["made", "lost: broken"]);
+    client.assert(&["made", "data x", "lost: broken"]);
     assert_eq!(server.reason(), "broken");
 }

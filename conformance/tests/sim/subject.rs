@@ -1,8 +1,9 @@
 //! The simulated driver as a subject: one host, and another one that never answers.
 
 use std::any::Any;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
+use std::net::Ipv4Addr;
 use std::rc::Rc;
 
 use ropewalk_conformance::{Feature, Place, Subject};
@@ -40,6 +41,16 @@ impl Subject for Sim {
             Feature::Threads => false,
             _ => true,
         }
+    }
+
+    /// Another port each time.
+    fn nobody(&self) -> io::Result<Place> {
+        thread_local!(static LAST: Cell<u16> = const { Cell::new(0) });
+        LAST.set(LAST.get() % 1000 + 1);
+        Ok(Place {
+            address: (Ipv4Addr::LOCALHOST, LAST.get()).into(),
+            guard: Box::new(()),
+        })
     }
 
     fn black_hole(&self) -> io::Result<Place> {
