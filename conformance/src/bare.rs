@@ -262,16 +262,21 @@ impl<'a> Bare<'a> {
     pub(crate) fn send(&self, id: ConnectionId, data: &[u8]) {
         let mut output = OutputQueue::default();
         output.write(data);
+        self.send_all(id, &mut output);
+    }
+
+    /// Sends all of `output`: when the driver is blocked, as soon as it says that it takes more.
+    #[track_caller]
+    pub(crate) fn send_all(&self, id: ConnectionId, output: &mut OutputQueue) {
+        let writable = |bare: &Self| bare.count(|event| *event == Event::Writable(id));
         loop {
-            let writable = self.count(|event| *event == Event::Writable(id));
-            let status = self.driver.send(id, &mut output).expect("sends");
+            let before = writable(self);
+            let status = self.driver.send(id, output).expect("sends");
             if output.is_empty() {
                 return;
             }
             if status == SendStatus::Blocked {
-                self.until("the driver takes more", |bare| {
-                    bare.count(|event| *event == Event::Writable(id)) > writable
-                });
+                self.until("the driver takes more", |bare| writable(bare) > before);
             }
         }
     }

@@ -161,7 +161,7 @@ fn what_comes_before_the_accept_is_reported_after_it(bare: &Bare<'_>) {
         // In the same moment in which it learns that it is up.
         if *event == Event::Opened(client) {
             let mut output = ropewalk_core::OutputQueue::default();
-            output.write(b"early");
+            output.write(b"!");
             driver.send(client, &mut output).expect("sends");
             driver.shutdown_write(client).expect("shuts down");
         }
@@ -171,7 +171,7 @@ fn what_comes_before_the_accept_is_reported_after_it(bare: &Bare<'_>) {
         server.is_some_and(|server| bare.has(&Event::ReadClosed(server)))
     });
     let server = bare.accepted(LISTENER)[0];
-    assert_eq!(bare.received(server), b"early");
+    assert_eq!(bare.received(server), b"!");
 }
 
 fn a_refused_connection_is_never_opened(bare: &Bare<'_>) {

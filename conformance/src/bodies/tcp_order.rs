@@ -36,10 +36,10 @@ fn connection_made_is_first_and_connection_lost_is_last(case: &Case<'_>) {
     let (server, client) = (case.log(), case.log());
     case.join(
         Script::noting(&server).data(|transport, _| transport.lose_connection()),
-        Script::noting(&client).saying("hello"),
+        Script::noting(&client).saying("x"),
     );
     case.until_over(&[&server, &client]);
-    server.assert(&["made", "data hello", "lost: done"]);
+    server.assert(&["made", "data x", "lost: done"]);
     client.assert(&["made", "read closed", "lost: done"]);
 }
 
