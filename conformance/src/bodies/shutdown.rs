@@ -284,13 +284,13 @@ fn a_protocol_may_finish_what_it_does(case: &Case<'_>) {
     case.join(works, asks);
     stop_when(case, &server, "data work");
     case.run().expect("a clean end");
-    client.assert(&[
-        "made",
-        "drain",
-        "data the result",
-        "read closed",
-        "lost: done",
-    ]);
+    // When it is told to drain, the network decides.
+    let mut events = client.events();
+    events.retain(|event| event != "drain");
+    assert_eq!(
+        events,
+        ["made", "data the result", "read closed", "lost: done"]
+    );
 }
 
 fn ports_are_closed_when_it_begins(case: &Case<'_>) {
