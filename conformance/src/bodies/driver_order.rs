@@ -20,6 +20,7 @@ topic! { driver driver_order:
     a_close_is_a_read_end_for_the_peer_and_no_failure,
     after_a_read_end_it_still_sends,
     both_sides_may_be_shut_down,
+    a_read_end_is_not_reported_again_when_this_side_is_shut_down,
     a_shut_down_side_still_receives,
     hosts_are_told,
     what_comes_before_the_accept_is_reported_after_it,
@@ -129,6 +130,17 @@ fn both_sides_may_be_shut_down(bare: &Bare<'_>) {
     bare.poll_for(ms(5));
     let failed = bare.count(|event| matches!(event, Event::Failed(..)));
     assert_eq!(failed, 0, "{:?}", bare.events());
+}
+
+fn a_read_end_is_not_reported_again_when_this_side_is_shut_down(bare: &Bare<'_>) {
+    let (client, server) = bare.pair();
+    bare.driver().shutdown_write(client).expect("shuts down");
+    bare.until_event(&Event::ReadClosed(server));
+    bare.driver().shutdown_write(server).expect("shuts down");
+    bare.until_event(&Event::ReadClosed(client));
+    bare.driver().close(client);
+    bare.poll_for(ms(5));
+    assert_eq!(bare.count(|event| *event == Event::ReadClosed(server)), 1);
 }
 
 fn a_shut_down_side_still_receives(bare: &Bare<'_>) {
