@@ -87,8 +87,10 @@ impl Port {
             return false;
         };
         let is_own = own.ip() == target.ip() || is_any(own.ip(), target.ip(), self.only_v6);
+        // A port hears of the groups that it has joined itself, as on the poll driver.
+        let joined = !target.ip().is_multicast() || self.groups.contains(&target.ip());
         let peer = self.peer.as_ref().and_then(Address::socket_addr);
-        own.port() == target.port() && is_own && peer.is_none_or(|peer| peer == source)
+        own.port() == target.port() && is_own && joined && peer.is_none_or(|peer| peer == source)
     }
 
     /// Whether there is something to tell of it.
@@ -376,12 +378,8 @@ impl Net {
     ) {
         let ports = self.machine(host).ports.values();
         let is_multicast = target.ip().is_multicast();
-        // It comes to a host of which anybody has joined, and there to all who are bound so
-        // (Linux: `IP_MULTICAST_ALL`).
-        let joined = |port: &Port| port.groups.contains(&target.ip());
-        let comes = !is_multicast || ports.clone().any(joined);
         let receivers: Vec<_> = ports
-            .filter(|port| comes && port.receives(source, target))
+            .filter(|port| port.receives(source, target))
             .map(|port| (port.peer.is_some(), port.id))
             .collect();
         let to: Vec<DatagramId> = if is_multicast {

@@ -393,8 +393,8 @@ impl Driver for SimDriver {
         self.ask(|net| net.close_listener(self.host, listener.0));
     }
 
-    fn resolve(&self, query: QueryId, host: &str, _: u16) {
-        self.ask(|net| net.resolve(self.host, query, host));
+    fn resolve(&self, query: QueryId, host: &str, port: u16) {
+        self.ask(|net| net.resolve(self.host, query, host, port));
     }
 
     fn open_datagrams(

@@ -27,7 +27,7 @@ pub struct Link {
     /// How long a packet is under way: any time in this range.
     pub latency: std::ops::RangeInclusive<Duration>,
     /// How likely a packet is late by up to [`delay`](Self::delay) more. What is sent after it on the
-    /// same connection waits for it; datagrams overtake it.
+    /// same connection waits for it; others overtake it, which keep their order otherwise.
     pub delayed: f64,
     /// How late those are that are delayed, at most.
     pub delay: Duration,
@@ -86,6 +86,8 @@ pub(crate) struct LinkState {
     pub(crate) trickle: Option<u64>,
     /// When the last packet has left.
     busy_until: Nanos,
+    /// When the last packet arrives that was not delayed: none overtakes it.
+    arrives: Nanos,
 }
 
 /// What becomes of a packet that is sent.
@@ -107,6 +109,7 @@ impl LinkState {
             held: Vec::new(),
             trickle: None,
             busy_until: 0,
+            arrives: 0,
         }
     }
 
@@ -129,11 +132,14 @@ impl LinkState {
                 self.busy_until
             }
         };
-        let mut takes = random.between(*link.latency.start(), *link.latency.end());
+        let takes = random.between(*link.latency.start(), *link.latency.end());
+        let arrives = departs.saturating_add(nanos(takes));
         if random.chance(link.delayed) {
-            takes = takes.saturating_add(random.between(Duration::ZERO, link.delay));
+            let late = random.between(Duration::ZERO, link.delay);
+            return Way::Arrives(arrives.saturating_add(nanos(late)));
         }
-        Way::Arrives(departs.saturating_add(nanos(takes)))
+        self.arrives = self.arrives.max(arrives);
+        Way::Arrives(self.arrives)
     }
 
     /// What it is like now.

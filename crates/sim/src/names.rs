@@ -43,17 +43,23 @@ impl Names {
 }
 
 impl Net {
-    pub(crate) fn resolve(&mut self, host: HostId, query: QueryId, name: &str) {
+    pub(crate) fn resolve(&mut self, host: HostId, query: QueryId, name: &str, port: u16) {
         let takes = match self.machine(host).knows_no_names {
             0 => self.random.between(LEAST, MOST),
             _ => GIVES_UP,
         };
         let incarnation = self.machine(host).incarnation;
-        let event = Event::Resolve(host, incarnation, query, name.to_owned());
+        let event = Event::Resolve(host, incarnation, query, name.to_owned(), port);
         self.schedule_in(takes, event);
     }
 
-    pub(crate) fn resolved(&mut self, host: HostId, incarnation: u32, query: QueryId, name: &str) {
+    pub(crate) fn resolved(
+        &mut self,
+        host: HostId,
+        incarnation: u32,
+        query: QueryId,
+        (name, port): (&str, u16),
+    ) {
         let machine = self.machine(host);
         if machine.incarnation != incarnation || !machine.is_up {
             return;
@@ -62,7 +68,7 @@ impl Net {
             0 => self.names.get(name),
             _ => Err(io::Error::other("Temporary failure in name resolution")),
         };
-        let with_port = |address| SocketAddr::new(address, 0);
+        let with_port = |address| SocketAddr::new(address, port);
         let found = found.map(|found| found.into_iter().map(with_port).collect());
         self.tell(host, Ready::Resolved(query, found));
     }

@@ -57,7 +57,7 @@ pub(crate) enum Event {
     Writable(SocketId),
     /// A datagram port takes more.
     PortWritable(HostId, u32),
-    Resolve(HostId, u32, QueryId, String),
+    Resolve(HostId, u32, QueryId, String, u16),
     /// A thread takes a job, or has come to its end: the host, its program, the thread.
     Thread(HostId, u32, usize),
     /// What the world does, under this number.

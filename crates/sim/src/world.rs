@@ -296,8 +296,8 @@ impl World {
             Event::Rested(socket) => net.queue(socket),
             Event::Writable(socket) => net.writable(socket),
             Event::PortWritable(host, port) => net.port_writable(host, port),
-            Event::Resolve(host, incarnation, query, name) => {
-                net.resolved(host, incarnation, query, &name);
+            Event::Resolve(host, incarnation, query, name, port) => {
+                net.resolved(host, incarnation, query, (&name, port));
             }
             Event::Call(_) | Event::Thread(..) => {}
         }
