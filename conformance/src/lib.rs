@@ -14,8 +14,8 @@
 //!
 //! # A driver of one's own
 //!
-//! Say how the driver is made, and which [`Feature`]s it has; what needs another is reported as
-//! ignored:
+//! Say how the driver is made, and which [`Feature`]s it has; what needs another is left out, and
+//! counted:
 //!
 //! ```
 //! use std::io;
