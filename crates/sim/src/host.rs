@@ -201,6 +201,17 @@ impl Host {
         self.net(|net| net.machine(self.id).descriptors)
     }
 
+    /// How long it is until its program has something to do, if nothing comes from the network: its
+    /// next timer is due. `None` if it would wait for ever.
+    #[must_use]
+    pub fn next_turn(&self) -> Option<Duration> {
+        self.net(|net| {
+            let now = net.now;
+            let (at, _) = net.machine(self.id).turn?;
+            Some(Duration::from_nanos(at.saturating_sub(now)))
+        })
+    }
+
     /// The ports that it gives out where any is wanted. 32768 to 60999.
     pub fn set_ephemeral_ports(&self, ports: RangeInclusive<u16>) {
         self.net(|net| net.machine(self.id).ephemeral = ports);

@@ -1,0 +1,24 @@
+//! Servers that are wrong on purpose: what finds mistakes is to find these.
+
+/// What the server of [`Workload::Lines`](crate::Workload::Lines) does wrong, once in a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mistake {
+    /// Two answers change places.
+    Reorders,
+    /// A request is answered twice.
+    AnswersTwice,
+    /// An answer lacks a byte.
+    LosesAByte,
+    /// An answer has another one's content.
+    Invents,
+    /// A request gets no answer.
+    IsSilent,
+    /// The protocol of a connection lives on without it.
+    LeaksTheProtocol,
+    /// A timer is left behind.
+    LeaksATimer,
+    /// A connection is never closed.
+    LeaksTheConnection,
+    /// A callback panics.
+    Panics,
+}
