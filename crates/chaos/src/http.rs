@@ -25,7 +25,7 @@ use crate::files::LENGTHS;
 use crate::program::Program;
 use crate::questions::PATIENCE;
 use crate::response::{Piece, Responses};
-use crate::watched::WatchedFactory;
+use crate::watched::{CountedFactory, WatchedFactory};
 
 const NAME: &str = "http";
 
@@ -43,13 +43,12 @@ pub(crate) fn serve(program: &Program) {
             return program.checker().violation(text);
         }
     };
-    let program_of_it = program.clone();
-    let site = Site::new(Pages {
-        program: program_of_it,
+    let pages = Pages {
+        program: program.clone(),
         files,
-    });
-    let factory = WatchedFactory::new(site, program.checker(), "http server");
-    program.listen("tcp:8080", Rc::new(factory));
+    };
+    let site = CountedFactory::new(Site::new(pages), program.checker(), "http server");
+    program.listen("tcp:8080", Rc::new(site));
 }
 
 pub(crate) fn call(program: &Program) {

@@ -10,6 +10,7 @@ use ropewalk_core::{ConnectionStream, StreamFactory};
 
 use crate::program::Program;
 use crate::questions::{Questions, answer, question};
+use crate::watched::CountedFactory;
 
 const NAME: &str = "unix";
 const PATH: &str = "unix:/run/chaos.sock";
@@ -31,6 +32,7 @@ pub(crate) fn serve(program: &Program) {
             Ok::<_, io::Error>(())
         }
     });
+    let factory = CountedFactory::new(factory, program.checker(), "connection of a stream");
     program.listen(PATH, Rc::new(factory));
 }
 

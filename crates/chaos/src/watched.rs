@@ -1,9 +1,10 @@
-//! A protocol that is watched: its callbacks come in order, and it goes when its connection does.
+//! Connections that are watched: the callbacks of their protocols come in order, and what a
+//! connection has goes when it does.
 
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
-use ropewalk_core::{Address, Factory, Failure, Protocol, Transport};
+use ropewalk_core::{Address, Factory, Failure, Policy, Protocol, Transport};
 
 use crate::checker::{Checker, Live};
 
@@ -67,7 +68,8 @@ impl Drop for Order {
     }
 }
 
-/// The connections of any factory, watched.
+/// The connections of any factory, watched. Their protocols are wrapped: for those that nobody calls
+/// by their type.
 pub(crate) struct WatchedFactory<F> {
     inner: F,
     what: &'static str,
@@ -109,6 +111,46 @@ impl<F: Factory> Factory for WatchedFactory<F> {
         Some(&self.inner)
     }
 }
+
+/// The connections of any factory, counted. Their protocols are not wrapped: those who call them by
+/// their type (`Connection::with`) find them.
+pub(crate) struct CountedFactory<F> {
+    inner: F,
+    what: &'static str,
+    checker: Rc<Checker>,
+}
+
+impl<F: Factory> CountedFactory<F> {
+    pub(crate) fn new(inner: F, checker: &Rc<Checker>, what: &'static str) -> Self {
+        let checker = Rc::clone(checker);
+        Self {
+            inner,
+            what,
+            checker,
+        }
+    }
+}
+
+impl<F: Factory> Factory for CountedFactory<F> {
+    fn build_protocol(&self, peer: &Address) -> Option<Box<dyn Protocol>> {
+        self.inner.build_protocol(peer)
+    }
+
+    fn wrapped(&self) -> Option<&dyn Factory> {
+        Some(&self.inner)
+    }
+
+    fn build_policies(&self, peer: &Address) -> Vec<Box<dyn Policy>> {
+        let mut policies = self.inner.build_policies(peer);
+        policies.push(Box::new(Counted(self.checker.live(self.what))));
+        policies
+    }
+}
+
+/// Is there as long as its connection.
+struct Counted(#[expect(dead_code, reason = "it counts by its drop")] Live);
+
+impl Policy for Counted {}
 
 struct Watched {
     inner: Box<dyn Protocol>,
