@@ -1,0 +1,78 @@
+//! Each workload by itself, for an hour of each of a few seeds.
+
+use ropewalk_chaos::{Workload, run};
+
+fn holds(workload: Workload) {
+    for seed in 0..4 {
+        let report = run(seed, 1, Some(workload));
+        if let Some(failure) = &report.failure {
+            panic!("{failure}");
+        }
+        let outcome = &report.outcome;
+        assert!(report.faults > 100, "{report}");
+        let (asked, answered) = (outcome.asked, outcome.answered);
+        // Most get through, and some do not: or the faults were none.
+        assert!(answered > asked / 3 && answered < asked, "{asked} {answered}");
+        assert!(asked > 50, "{asked}");
+    }
+}
+
+#[test]
+fn http_holds_under_faults() {
+    holds(Workload::Http);
+}
+
+#[test]
+fn lines_hold_under_faults() {
+    holds(Workload::Lines);
+}
+
+#[test]
+fn strings_hold_under_faults() {
+    holds(Workload::Strings);
+}
+
+#[test]
+fn tls_holds_under_faults() {
+    holds(Workload::Tls);
+}
+
+#[test]
+fn a_client_service_holds_under_faults() {
+    holds(Workload::Service);
+}
+
+#[test]
+fn a_forwarder_holds_under_faults() {
+    holds(Workload::Forward);
+}
+
+#[test]
+fn policies_hold_under_faults() {
+    holds(Workload::Policies);
+}
+
+#[test]
+fn datagrams_hold_under_faults() {
+    holds(Workload::Datagrams);
+}
+
+#[test]
+fn unix_sockets_hold_under_faults() {
+    holds(Workload::Unix);
+}
+
+#[test]
+fn names_with_several_addresses_hold_under_faults() {
+    holds(Workload::Names);
+}
+
+#[test]
+fn answers_of_threads_hold_under_faults() {
+    holds(Workload::Threads);
+}
+
+#[test]
+fn what_a_store_has_acknowledged_stays() {
+    holds(Workload::Store);
+}
