@@ -10,7 +10,8 @@ use std::process::ExitCode;
 
 use ropewalk_chaos::{Workload, run};
 
-const USAGE: &str = "usage: chaos [--seed N | --seeds A..B] [--hours H] [--only WORKLOAD] [--until-failure]
+const USAGE: &str =
+    "usage: chaos [--seed N | --seeds A..B] [--hours H] [--only WORKLOAD] [--until-failure]
 
   --seed N         the run of this seed; 1 unless told otherwise
   --seeds A..B     those from A up to, and without, B

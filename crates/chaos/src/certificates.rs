@@ -41,7 +41,9 @@ impl Certificates {
 
     fn path(&self, name: &str) -> String {
         let path: PathBuf = self.folder.path().join(name);
-        path.to_string_lossy().replace('\\', "\\\\").replace(':', "\\:")
+        path.to_string_lossy()
+            .replace('\\', "\\\\")
+            .replace(':', "\\:")
     }
 }
 

@@ -5,9 +5,7 @@
 
 use std::time::Duration;
 
-use ropewalk_core::{
-    Address, DatagramPort, DatagramProtocol, DatagramTransport, Failure,
-};
+use ropewalk_core::{Address, DatagramPort, DatagramProtocol, DatagramTransport, Failure};
 
 use crate::checker::Request;
 use crate::content::difference;
@@ -64,7 +62,12 @@ impl DatagramProtocol for Answerer {
         self.0.made();
     }
 
-    fn datagram_received(&mut self, transport: &mut DatagramTransport, data: &[u8], from: &Address) {
+    fn datagram_received(
+        &mut self,
+        transport: &mut DatagramTransport,
+        data: &[u8],
+        from: &Address,
+    ) {
         self.0.runs("datagram_received");
         if let Some(question) = question(data) {
             transport.write_to(&answer(question), from);
@@ -122,13 +125,19 @@ impl Asker {
                 }
             });
         };
-        drop(self.program.reactor.call_later(WAITS * 2_u32.pow(attempts), again));
+        drop(
+            self.program
+                .reactor
+                .call_later(WAITS * 2_u32.pow(attempts), again),
+        );
     }
 
     fn check(&self, data: &[u8]) -> Result<u64, String> {
         let space = data.iter().position(|byte| *byte == b' ').unwrap_or(0);
         let (number, letters) = data.split_at(space);
-        let number = std::str::from_utf8(number).ok().and_then(|number| number.parse().ok());
+        let number = std::str::from_utf8(number)
+            .ok()
+            .and_then(|number| number.parse().ok());
         let number: u64 = number.ok_or("a datagram that nobody sent")?;
         if number == 0 || number > self.program.checker().last_number() {
             return Err(format!("an answer to {number}, which nobody asked"));

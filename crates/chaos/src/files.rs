@@ -27,7 +27,10 @@ impl Files {
         for (number, len) in LENGTHS.iter().enumerate() {
             let path = folder.path().join(number.to_string());
             std::fs::write(&path, content(number as u64, 0, *len))?;
-            File::options().write(true).open(&path)?.set_modified(long_ago)?;
+            File::options()
+                .write(true)
+                .open(&path)?
+                .set_modified(long_ago)?;
         }
         let largest = Arc::new(File::open(folder.path().join("2"))?);
         Ok(Self { folder, largest })

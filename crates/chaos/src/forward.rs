@@ -17,7 +17,10 @@ const NAME: &str = "forward";
 const IDLE: Duration = Duration::from_secs(120);
 
 pub(crate) fn serve(program: &Program) {
-    program.serve("tcp:7004", lines::server(program, "server behind a forwarder"));
+    program.serve(
+        "tcp:7004",
+        lines::server(program, "server behind a forwarder"),
+    );
 }
 
 pub(crate) fn forward(program: &Program) {

@@ -98,7 +98,12 @@ impl Pages {
         let path = request.uri().path().to_owned();
         let mut parts = path.trim_start_matches('/').split('/');
         let kind = parts.next().unwrap_or_default();
-        let mut number = || parts.next().and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
+        let mut number = || {
+            parts
+                .next()
+                .and_then(|text| text.parse::<u64>().ok())
+                .unwrap_or(0)
+        };
         let (id, len) = (number(), number());
         let whole = || content(id, 0, len as usize);
         let body = match kind {
@@ -269,10 +274,13 @@ impl Browser {
         let expected = self.open.front_mut().ok_or("an answer to nothing")?;
         let id = expected.request.number;
         match piece {
-            Piece::Head { status: 200, number } if number == id => Ok(false),
-            Piece::Head { status, number } => {
-                Err(format!("request {id} got status {status} for number {number}"))
-            }
+            Piece::Head {
+                status: 200,
+                number,
+            } if number == id => Ok(false),
+            Piece::Head { status, number } => Err(format!(
+                "request {id} got status {status} for number {number}"
+            )),
             Piece::Data(data) => {
                 if let Some(at) = difference(expected.content, expected.got, data) {
                     return Err(format!("request {id} got a wrong byte at {at}"));

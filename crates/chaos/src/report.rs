@@ -106,7 +106,9 @@ impl fmt::Display for Report {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Plan { seed, hours, only, .. } = self.plan;
+        let Plan {
+            seed, hours, only, ..
+        } = self.plan;
         writeln!(f, "seed {seed}: at {:?} of the world", self.outcome.time)?;
         for violation in &self.outcome.violations {
             writeln!(f, "  {violation}")?;
@@ -121,7 +123,10 @@ impl fmt::Display for Failure {
             writeln!(f, "  {line}")?;
         }
         writeln!(f, "to run it again:")?;
-        write!(f, "  cargo run --release --example chaos -- --seed {seed} --hours {hours}")?;
+        write!(
+            f,
+            "  cargo run --release --example chaos -- --seed {seed} --hours {hours}"
+        )?;
         match only {
             Some(workload) => write!(f, " --only {workload}"),
             None => Ok(()),

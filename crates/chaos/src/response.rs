@@ -105,8 +105,12 @@ impl Responses {
 
     fn head(&mut self, head: &str) -> Result<Piece<'static>, String> {
         let wrong = || format!("the head {head:?}");
-        let status = head.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3));
-        let status: u16 = status.and_then(|text| text.parse().ok()).ok_or_else(wrong)?;
+        let status = head
+            .strip_prefix("HTTP/1.1 ")
+            .and_then(|rest| rest.get(..3));
+        let status: u16 = status
+            .and_then(|text| text.parse().ok())
+            .ok_or_else(wrong)?;
         let field = |name: &str| {
             let mut fields = head.lines().filter_map(|line| line.split_once(": "));
             let found = fields.find(|(field, _)| field.eq_ignore_ascii_case(name));

@@ -33,9 +33,10 @@ pub(crate) fn call(program: &Program) {
     };
     let endpoint = "tcp:server:7006".parse().expect("the endpoint is right");
     let chance = Rc::clone(&program.around);
-    let service = ClientService::builder(Rc::new(program.reactor.clone()), endpoint, Rc::new(factory))
-        .random(move || chance.random.borrow_mut().unit())
-        .build();
+    let service =
+        ClientService::builder(Rc::new(program.reactor.clone()), endpoint, Rc::new(factory))
+            .random(move || chance.random.borrow_mut().unit())
+            .build();
     service.start();
     let waiting: Rc<RefCell<usize>> = Rc::default();
     let (asked, ended) = (service.clone(), Rc::clone(&waiting));
@@ -44,12 +45,18 @@ pub(crate) fn call(program: &Program) {
         let stopped = service.stop().add_both(move |_: Result<(), Failure>| {
             let left = *ended.borrow();
             if left > 0 {
-                checker.violation(format!("{NAME}: {left} still wait for a service that stopped"));
+                checker.violation(format!(
+                    "{NAME}: {left} still wait for a service that stopped"
+                ));
             }
         });
         drop(stopped);
     };
-    program.every(Duration::from_secs(20), move |program| ask(program, &asked, &waiting), stop);
+    program.every(
+        Duration::from_secs(20),
+        move |program| ask(program, &asked, &waiting),
+        stop,
+    );
 }
 
 /// Asks one question as soon as there is a connection.
@@ -57,18 +64,19 @@ fn ask(program: &Program, service: &ClientService, waiting: &Rc<RefCell<usize>>)
     let request = program.checker().ask(NAME);
     let waits = Rc::clone(waiting);
     *waits.borrow_mut() += 1;
-    let asked = service.when_connected(None).add_both(
-        move |connected: Result<Connection, Failure>| {
-            *waits.borrow_mut() -= 1;
-            match connected {
-                Ok(connection) => {
-                    request.answered();
-                    Receiver::with(&connection, Asker::ask);
+    let asked =
+        service
+            .when_connected(None)
+            .add_both(move |connected: Result<Connection, Failure>| {
+                *waits.borrow_mut() -= 1;
+                match connected {
+                    Ok(connection) => {
+                        request.answered();
+                        Receiver::with(&connection, Asker::ask);
+                    }
+                    Err(failure) => request.failed(&failure),
                 }
-                Err(failure) => request.failed(&failure),
-            }
-        },
-    );
+            });
     drop(asked);
 }
 

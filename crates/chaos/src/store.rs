@@ -43,7 +43,10 @@ impl Disk {
 
     /// Forgets all: nobody asks for it any more.
     pub(crate) fn clear(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
     }
 }
 
@@ -212,7 +215,11 @@ impl StringProtocol for Client {
                 self.program.checker().violation(format!(
                     "{NAME}: of key {key}, version {kept} was acknowledged and {sent} sent last; \
                      got {text:?} to {}",
-                    if request.is_some() { "a request" } else { "nothing" }
+                    if request.is_some() {
+                        "a request"
+                    } else {
+                        "nothing"
+                    }
                 ));
             }
         }

@@ -64,7 +64,10 @@ impl StringProtocol for Answerer {
         self.answers.push_back(None);
         let connection = transport.connection();
         let live = self.program.checker().live("job in a thread");
-        let made = self.program.reactor.defer_to_thread(move || answer(question));
+        let made = self
+            .program
+            .reactor
+            .defer_to_thread(move || answer(question));
         let told = made.add_both(move |made: Result<Vec<u8>, Failure>| {
             drop(live);
             Receiver::with(&connection, move |answerer, transport| match made {

@@ -12,7 +12,10 @@ fn found(mistake: Mistake) -> String {
     };
     let report = run_plan(&plan);
     let failure = report.failure.expect("it is found");
-    assert!(failure.schedule.0.is_empty(), "it needs no fault: {failure}");
+    assert!(
+        failure.schedule.0.is_empty(),
+        "it needs no fault: {failure}"
+    );
     failure.outcome.violations.join("\n")
 }
 
@@ -44,7 +47,10 @@ fn a_byte_that_is_invented_is_found() {
 #[test]
 fn a_request_without_an_answer_is_found() {
     let found = found(Mistake::IsSilent);
-    assert!(found.contains("got no answer, though all faults were over"), "{found}");
+    assert!(
+        found.contains("got no answer, though all faults were over"),
+        "{found}"
+    );
 }
 
 #[test]

@@ -12,7 +12,10 @@ fn holds(workload: Workload) {
         assert!(report.faults > 100, "{report}");
         let (asked, answered) = (outcome.asked, outcome.answered);
         // Most get through, and some do not: or the faults were none.
-        assert!(answered > asked / 3 && answered < asked, "{asked} {answered}");
+        assert!(
+            answered > asked / 3 && answered < asked,
+            "{asked} {answered}"
+        );
         assert!(asked > 50, "{asked}");
     }
 }

@@ -283,9 +283,9 @@ impl Net {
         window: u64,
     ) {
         let now = self.now;
-        let is_known = self
-            .socket(client)
-            .is_some_and(|socket| socket.stage == Stage::Connecting || socket.peer == Some(server));
+        let is_its_own =
+            |socket: &mut Socket| socket.stage == Stage::Connecting || socket.peer == Some(server);
+        let is_known = self.is_alive(client) && self.socket(client).is_some_and(is_its_own);
         let Some(socket) = self.socket(client).filter(|_| is_known) else {
             return self.packet(host, from, Body::Reset { to: server });
         };

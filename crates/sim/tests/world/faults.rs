@@ -314,3 +314,26 @@ fn a_backlog_that_is_full_makes_clients_ask_again() {
         .count();
     assert_eq!(answered, 20);
 }
+
+/// Found by chaos, seed 23: what came for a connection after its reset, and before its paused program
+/// had heard of that, was taken for news.
+#[test]
+fn what_comes_for_a_connection_that_is_broken_changes_nothing_though_its_program_stands_still() {
+    for after in 1..20 {
+        let world = World::new(after);
+        let (server, client) = (world.host("server"), world.host("client"));
+        server.start(|reactor| echo_at(reactor, "tcp:7"));
+        world.run_for(SECOND);
+        let log = Log::default();
+        let noted = Rc::clone(&log);
+        client.start(move |reactor| ask(reactor, "tcp:server:7", pattern(1 << 20), &noted));
+        world.run_for(Duration::from_millis(2 * after));
+        server.pause(SECOND);
+        client.pause(SECOND);
+        world.begin(&Fault::Reset("server".into(), "client".into()));
+        world.run_for(SECOND * 10);
+        let told = log.borrow().last().cloned().unwrap_or_default();
+        assert!(told.contains("lost"), "{told}");
+        assert_eq!((server.descriptors(), client.descriptors()), (1, 0));
+    }
+}
