@@ -214,6 +214,14 @@ struct Expected {
     got: usize,
 }
 
+/// What follows from a piece of an answer.
+enum Then {
+    ReadOn,
+    /// All is answered.
+    AskAgain,
+    GiveUp,
+}
+
 struct Browser {
     program: Program,
     left: u64,
@@ -269,15 +277,17 @@ impl Browser {
         });
     }
 
-    /// What came of an answer is checked. `false` if it is not right.
-    fn check(&mut self, piece: Piece<'_>) -> Result<bool, String> {
+    /// Checks what came of an answer, and says what follows from it.
+    fn check(&mut self, piece: Piece<'_>) -> Result<Then, String> {
         let expected = self.open.front_mut().ok_or("an answer to nothing")?;
         let id = expected.request.number;
         match piece {
             Piece::Head {
                 status: 200,
                 number,
-            } if number == id => Ok(false),
+            } if number == id => Ok(Then::ReadOn),
+            // It has come too slowly, and the server ends the connection.
+            Piece::Head { status: 408, .. } => Ok(Then::GiveUp),
             Piece::Head { status, number } => Err(format!(
                 "request {id} got status {status} for number {number}"
             )),
@@ -286,7 +296,7 @@ impl Browser {
                     return Err(format!("request {id} got a wrong byte at {at}"));
                 }
                 expected.got += data.len();
-                Ok(false)
+                Ok(Then::ReadOn)
             }
             Piece::End if expected.got != expected.len => Err(format!(
                 "request {id} got {} bytes, not {}",
@@ -296,7 +306,10 @@ impl Browser {
                 if let Some(expected) = self.open.pop_front() {
                     expected.request.answered();
                 }
-                Ok(self.open.is_empty())
+                Ok(match self.open.is_empty() {
+                    true => Then::AskAgain,
+                    false => Then::ReadOn,
+                })
             }
         }
     }
@@ -333,8 +346,9 @@ impl Protocol for Browser {
         while let Some(piece) = responses.next(&mut data) {
             let checked = piece.and_then(|piece| self.check(piece));
             match checked {
-                Ok(false) => {}
-                Ok(true) => self.next(transport),
+                Ok(Then::ReadOn) => {}
+                Ok(Then::AskAgain) => self.next(transport),
+                Ok(Then::GiveUp) => return transport.abort_connection(),
                 Err(wrong) => {
                     self.program.checker().violation(format!("{NAME}: {wrong}"));
                     return transport.abort_connection();

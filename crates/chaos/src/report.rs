@@ -9,7 +9,7 @@ use crate::run::{Outcome, Plan};
 use crate::workload::Workload;
 
 /// How often a failing run is repeated, at most, to find the fewest faults that it needs.
-const REPEATS: u32 = 400;
+const REPEATS: u32 = 150;
 
 /// How many lines of the trace are shown.
 const LINES: usize = 60;
