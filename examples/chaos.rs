@@ -69,7 +69,7 @@ fn main() -> ExitCode {
     let mut failed = false;
     for seed in given.seeds {
         let report = run(seed, given.hours, given.only);
-        if let Some(failure) = &report.failure {
+        if let Some(failure) = report.failure() {
             println!("{failure}");
             failed = true;
         }

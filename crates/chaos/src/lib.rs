@@ -37,6 +37,6 @@ mod watched;
 mod workload;
 
 pub use mistake::Mistake;
-pub use report::{Failure, Report, run, run_plan};
+pub use report::{Report, run, run_plan};
 pub use run::{Outcome, Plan};
 pub use workload::{UnknownWorkload, Workload};

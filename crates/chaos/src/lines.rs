@@ -98,8 +98,9 @@ impl Answerer {
                 drop(self.program.reactor.call_later(day, || ()));
                 return false;
             }
-            Mistake::LeaksTheConnection => {
-                transport.pause_producing();
+            Mistake::LeaksAPort => {
+                self.program
+                    .serve("tcp:0", server(&self.program, "port that was leaked"));
                 return false;
             }
             Mistake::Panics => panic!("on purpose"),

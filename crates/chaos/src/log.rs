@@ -12,9 +12,8 @@ thread_local! {
     static ERRORS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Runs `action`, and returns what it returned.
+/// Runs `action`, whose errors are kept.
 pub(crate) fn logged<R>(action: impl FnOnce() -> R) -> R {
-    drop(take_errors());
     tracing::subscriber::with_default(Errors, action)
 }
 

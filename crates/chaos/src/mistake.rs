@@ -17,8 +17,8 @@ pub enum Mistake {
     LeaksTheProtocol,
     /// A timer is left behind.
     LeaksATimer,
-    /// A connection is never closed.
-    LeaksTheConnection,
+    /// A port is opened, and never closed.
+    LeaksAPort,
     /// A callback panics.
     Panics,
 }

@@ -8,13 +8,12 @@ use std::time::Duration;
 use ropewalk_core::policies::TimeoutFactory;
 use ropewalk_core::{Connection, Factory, Failure};
 use ropewalk_reactor::Handle;
-use ropewalk_sim::Random;
+use ropewalk_sim::{Disk, Random};
 
 use crate::certificates::Certificates;
 use crate::checker::{Checker, Phase, Request};
 use crate::files::Files;
 use crate::mistake::Mistake;
-use crate::store::Disk;
 
 /// How long a program waits before it tries again to listen.
 const LISTEN_AGAIN: Duration = Duration::from_secs(2);
@@ -28,6 +27,7 @@ pub(crate) struct Surroundings {
     pub(crate) random: RefCell<Random>,
     pub(crate) certificates: Certificates,
     pub(crate) files: Rc<Files>,
+    /// That of the server.
     pub(crate) disk: Disk,
     pub(crate) mistake: Option<Mistake>,
     /// The address that nobody talks to.

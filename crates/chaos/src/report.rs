@@ -1,18 +1,14 @@
-//! What a run is reported as, and what a failure is reduced to.
+//! What a run is reported as.
 
 use std::cell::Cell;
 use std::fmt;
 
-use ropewalk_sim::Schedule;
+use ropewalk_core::Failure;
+use ropewalk_sim::{Found, explore};
 
-use crate::run::{Outcome, Plan};
+use crate::log::logged;
+use crate::run::{Outcome, Plan, Run};
 use crate::workload::Workload;
-
-/// How often a failing run is repeated, at most, to find the fewest faults that it needs.
-const REPEATS: u32 = 150;
-
-/// How many lines of the trace are shown.
-const LINES: usize = 60;
 
 /// A run, and what it has found. As text it is one line.
 #[derive(Clone, Debug)]
@@ -23,20 +19,8 @@ pub struct Report {
     pub faults: usize,
     /// How it went.
     pub outcome: Outcome,
-    /// What is known of the failure, if it is one.
-    pub failure: Option<Failure>,
-}
-
-/// A failure, and the fewest faults that still bring it about. As text it is what a person wants to
-/// know.
-#[derive(Clone, Debug)]
-pub struct Failure {
-    /// What was run.
-    pub plan: Plan,
-    /// The fewest faults with which something does not hold.
-    pub schedule: Schedule,
-    /// How it went with these.
-    pub outcome: Outcome,
+    /// The fewest faults with which something does not hold, if that is so, and what happens then.
+    pub found: Option<Box<Found>>,
 }
 
 /// Runs the workloads, or one of them, for so many hours of the world.
@@ -50,44 +34,61 @@ pub fn run(seed: u64, hours: u32, only: Option<Workload>) -> Report {
     })
 }
 
-/// Runs a plan under the faults of its seed, and reduces it if something does not hold.
+/// Runs a plan under the faults of its seed. If something does not hold, it is run again and again
+/// with fewer faults.
 #[must_use]
 pub fn run_plan(plan: &Plan) -> Report {
-    let schedule = plan.schedule();
-    let outcome = plan.run(&schedule);
-    let failed = !outcome.violations.is_empty();
+    let all = plan.schedule();
+    let faults = all.0.len();
+    let first = Cell::new(None);
+    let explored = logged(|| {
+        explore(
+            plan.seed,
+            |_| all,
+            |world, faults| {
+                let outcome = Run::new(plan, world).run(faults);
+                let wrong = outcome.violations.join("\n");
+                let told = first.take().unwrap_or(outcome);
+                first.set(Some(told));
+                match wrong.is_empty() {
+                    true => Ok(()),
+                    false => Err(Failure::msg(wrong)),
+                }
+            },
+        )
+    });
+    let found = explored.err();
+    let panicked = || Outcome {
+        violations: found.iter().map(|found| found.what.clone()).collect(),
+        ..Outcome::default()
+    };
     Report {
         plan: *plan,
-        faults: schedule.0.len(),
-        failure: failed.then(|| reduce(plan, &schedule, &outcome)),
-        outcome,
-    }
-}
-
-/// The least of a failing schedule.
-fn reduce(plan: &Plan, schedule: &Schedule, failed: &Outcome) -> Failure {
-    let begun = schedule.0.iter().filter(|fault| fault.at <= failed.time);
-    let begun = Schedule(begun.cloned().collect());
-    let repeats = Cell::new(REPEATS);
-    let least = begun.shrink(|faults| {
-        let Some(left) = repeats.get().checked_sub(1) else {
-            return false;
-        };
-        repeats.set(left);
-        !plan.run(faults).violations.is_empty()
-    });
-    Failure {
-        plan: *plan,
-        outcome: plan.run(&least),
-        schedule: least,
+        faults,
+        outcome: first.take().unwrap_or_else(panicked),
+        found,
     }
 }
 
 impl Report {
-    /// How much did not hold.
+    /// How much did not hold. A run ends with the first.
     #[must_use]
     pub fn violations(&self) -> usize {
         self.outcome.violations.len()
+    }
+
+    /// What was found, in words, with the one command that runs it again; `None` if all held.
+    #[must_use]
+    pub fn failure(&self) -> Option<String> {
+        let Plan {
+            seed, hours, only, ..
+        } = self.plan;
+        let only = only.map_or(String::new(), |only| format!(" --only {only}"));
+        let found = self.found.as_ref()?;
+        Some(format!(
+            "{found}\nto run it again:\n  \
+             cargo run --release --example chaos -- --seed {seed} --hours {hours}{only}"
+        ))
     }
 }
 
@@ -101,35 +102,5 @@ impl fmt::Display for Report {
             "seed={seed} hours={hours} events={events} faults={faults} violations={violations} \
              hash={hash:016x}"
         )
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Plan {
-            seed, hours, only, ..
-        } = self.plan;
-        writeln!(f, "seed {seed}: at {:?} of the world", self.outcome.time)?;
-        for violation in &self.outcome.violations {
-            writeln!(f, "  {violation}")?;
-        }
-        writeln!(f, "the fewest faults that bring it about:")?;
-        for line in self.schedule.to_string().lines() {
-            writeln!(f, "  {line}")?;
-        }
-        let lines: Vec<_> = self.outcome.trace.lines().collect();
-        writeln!(f, "what happened last:")?;
-        for line in &lines[lines.len().saturating_sub(LINES)..] {
-            writeln!(f, "  {line}")?;
-        }
-        writeln!(f, "to run it again:")?;
-        write!(
-            f,
-            "  cargo run --release --example chaos -- --seed {seed} --hours {hours}"
-        )?;
-        match only {
-            Some(workload) => write!(f, " --only {workload}"),
-            None => Ok(()),
-        }
     }
 }

@@ -13,11 +13,10 @@ use ropewalk_sim::{Host, Link, Planned, Random, Schedule, World};
 use crate::certificates::Certificates;
 use crate::checker::{Checker, Phase};
 use crate::files::Files;
-use crate::log::{logged, take_errors};
+use crate::log::take_errors;
 use crate::mistake::Mistake;
 use crate::names::SERVICE;
 use crate::program::{Program, Surroundings};
-use crate::store::Disk;
 use crate::workload::{HOSTS, Workload};
 
 /// Before the first hour all begin to listen.
@@ -50,7 +49,7 @@ pub struct Plan {
 }
 
 /// How a run went.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
     /// How much happened.
     pub events: u64,
@@ -62,10 +61,6 @@ pub struct Outcome {
     pub violations: Vec<String>,
     /// Two runs with the same one were the same.
     pub hash: u64,
-    /// How long it ran, in the time of the world.
-    pub time: Duration,
-    /// What happened last, if something did not hold.
-    pub trace: String,
 }
 
 impl Plan {
@@ -87,12 +82,6 @@ impl Plan {
         }
         Schedule(all)
     }
-
-    /// Runs it under these faults.
-    #[must_use]
-    pub fn run(&self, faults: &Schedule) -> Outcome {
-        logged(|| Run::new(self).run(faults))
-    }
 }
 
 /// All parts of an hour together.
@@ -111,7 +100,7 @@ struct Held {
     next_turn: Option<Duration>,
 }
 
-struct Run {
+pub(crate) struct Run {
     plan: Plan,
     world: World,
     hosts: Vec<Host>,
@@ -121,8 +110,9 @@ struct Run {
 }
 
 impl Run {
-    fn new(plan: &Plan) -> Self {
-        let world = World::new(plan.seed);
+    pub(crate) fn new(plan: &Plan, world: &World) -> Self {
+        // The end of another world may have left some.
+        drop(take_errors());
         let hosts: Vec<_> = HOSTS.iter().map(|name| world.host(name)).collect();
         let far = hosts[HOSTS.len() - 1].clone();
         for host in &hosts[..HOSTS.len() - 1] {
@@ -138,7 +128,7 @@ impl Run {
             random: RefCell::new(world.random(1)),
             certificates: Certificates::new().expect("a temporary folder takes certificates"),
             files: Rc::new(Files::new().expect("a temporary folder takes files")),
-            disk: Disk::default(),
+            disk: hosts[0].disk(),
             mistake: plan.mistake,
             shunned: far.addresses()[0],
         });
@@ -146,7 +136,7 @@ impl Run {
         let workloads = all.filter(|one| plan.only.is_none_or(|only| only == *one));
         Self {
             plan: *plan,
-            world,
+            world: world.clone(),
             hosts,
             workloads: workloads.collect(),
             checker,
@@ -154,7 +144,8 @@ impl Run {
         }
     }
 
-    fn run(&self, faults: &Schedule) -> Outcome {
+    /// Runs it under these faults.
+    pub(crate) fn run(&self, faults: &Schedule) -> Outcome {
         self.world.plan(faults);
         self.begin();
         let at_rest = self.held();
@@ -190,7 +181,6 @@ impl Run {
     /// One hour. Whether all held.
     fn hour(&self, at_rest: &[Held], living: &[(&'static str, usize)]) -> bool {
         self.checker.set_phase(Phase::Faults);
-        self.around.disk.clear();
         for (host, name) in self.hosts.iter().zip(HOSTS) {
             let Some(reactor) = host.handle() else {
                 continue;
@@ -285,11 +275,6 @@ impl Run {
             asked,
             answered,
             hash: self.world.hash(),
-            time: self.world.now(),
-            trace: match violations.is_empty() {
-                true => String::new(),
-                false => self.world.trace(),
-            },
             violations,
         }
     }

@@ -5,13 +5,12 @@
 //! never written.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ropewalk_core::framing::{FrameTransport, NetstringReceiver, StringProtocol};
 use ropewalk_core::{Address, Failure};
+use ropewalk_sim::Disk;
 
 use crate::checker::{Phase, Request};
 use crate::program::Program;
@@ -24,30 +23,17 @@ const NAME: &str = "store";
 const STEPS: u64 = 6;
 const COMES_BACK: Duration = Duration::from_secs(5);
 
-/// What is on a disk stays.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Disk(Arc<Mutex<BTreeMap<u64, u64>>>);
+/// The newest version of a key on the disk; 0 if there is none.
+fn read(disk: &Disk, key: u64) -> u64 {
+    let kept = disk.read(&key.to_string()).unwrap_or_default();
+    numbers(&kept).first().copied().unwrap_or(0)
+}
 
-impl Disk {
-    fn write(&self, key: u64, version: u64) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // An older one that comes late, from a job before, changes nothing.
-        let newest = kept.entry(key).or_default();
-        *newest = version.max(*newest);
-    }
-
-    fn read(&self, key: u64) -> u64 {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.get(&key).copied().unwrap_or(0)
-    }
-
-    /// Forgets all: nobody asks for it any more.
-    pub(crate) fn clear(&self) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
-    }
+/// Puts a version on the disk, for good. An older one, that comes late, changes nothing.
+fn write(disk: &Disk, key: u64, version: u64) {
+    let (name, newest) = (key.to_string(), version.max(read(disk, key)));
+    disk.write(&name, newest.to_string().as_bytes());
+    disk.sync(&name);
 }
 
 type Receiver = NetstringReceiver<Keeper>;
@@ -86,13 +72,16 @@ impl StringProtocol for Keeper {
         self.order.runs("string_received");
         let disk = self.program.around.disk.clone();
         match numbers(string)[..] {
-            [key] => transport.send_string(format!("{key} {}", disk.read(key)).as_bytes()),
+            [key] => transport.send_string(format!("{key} {}", read(&disk, key)).as_bytes()),
             [key, version] => {
                 let connection = transport.connection();
-                let job = move || disk.write(key, version);
-                let written = self.program.reactor.defer_to_thread::<(), ()>(job);
-                let told = written.add_both(move |written: Result<(), Failure>| {
-                    Receiver::with(&connection, move |_, transport| match written {
+                // As long as it takes, the program may come to its end.
+                let waited = self.program.reactor.defer_to_thread::<(), ()>(|| ());
+                let told = waited.add_both(move |waited: Result<(), Failure>| {
+                    if waited.is_ok() {
+                        write(&disk, key, version);
+                    }
+                    Receiver::with(&connection, move |_, transport| match waited {
                         Ok(()) => transport.send_string(format!("{key} {version}").as_bytes()),
                         Err(failure) => transport.abort_with(failure),
                     });

@@ -11,12 +11,9 @@ fn found(mistake: Mistake) -> String {
         mistake: Some(mistake),
     };
     let report = run_plan(&plan);
-    let failure = report.failure.expect("it is found");
-    assert!(
-        failure.schedule.0.is_empty(),
-        "it needs no fault: {failure}"
-    );
-    failure.outcome.violations.join("\n")
+    let found = report.found.expect("it is found");
+    assert!(found.faults.0.is_empty(), "it needs no fault: {found}");
+    found.what
 }
 
 #[test]
@@ -47,8 +44,9 @@ fn a_byte_that_is_invented_is_found() {
 #[test]
 fn a_request_without_an_answer_is_found() {
     let found = found(Mistake::IsSilent);
+    let other = found.contains("the answer to another question");
     assert!(
-        found.contains("got no answer, though all faults were over"),
+        other || found.contains("got no answer, though all faults were over"),
         "{found}"
     );
 }
@@ -66,8 +64,8 @@ fn a_timer_that_is_left_behind_is_found() {
 }
 
 #[test]
-fn a_connection_that_is_left_open_is_found() {
-    let found = found(Mistake::LeaksTheConnection);
+fn a_port_that_is_left_open_is_found() {
+    let found = found(Mistake::LeaksAPort);
     assert!(found.contains("at rest, server has"), "{found}");
 }
 

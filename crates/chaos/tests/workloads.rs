@@ -5,17 +5,15 @@ use ropewalk_chaos::{Workload, run};
 fn holds(workload: Workload) {
     for seed in 0..4 {
         let report = run(seed, 1, Some(workload));
-        if let Some(failure) = &report.failure {
+        if let Some(failure) = report.failure() {
             panic!("{failure}");
         }
         let outcome = &report.outcome;
         assert!(report.faults > 100, "{report}");
         let (asked, answered) = (outcome.asked, outcome.answered);
-        // Most get through, and some do not: or the faults were none.
-        assert!(
-            answered > asked / 3 && answered < asked,
-            "{asked} {answered}"
-        );
+        // Most get through, and some do not, or there were no faults: but for those within a host.
+        assert!(answered > asked / 3, "{asked} {answered}");
+        assert!(answered < asked || workload == Workload::Unix);
         assert!(asked > 50, "{asked}");
     }
 }
