@@ -2,7 +2,7 @@
 //! not send is an error.
 
 /// A piece of an answer.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Piece<'a> {
     /// Its status, and the number that it says it is about.
     Head {
