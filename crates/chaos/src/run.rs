@@ -29,8 +29,8 @@ const JUDGED: Duration = Duration::from_secs(5 * 60);
 const QUIET: Duration = Duration::from_secs(9 * 60);
 
 /// One fault in so long, on average; and how long one lasts at most, but for one in ten.
-const GAP: Duration = Duration::from_secs(12);
-const MOST: Duration = Duration::from_secs(60);
+const GAP: Duration = Duration::from_secs(6);
+const MOST: Duration = Duration::from_secs(120);
 
 /// The error that is expected while a host may have no more descriptors.
 const CANNOT_ACCEPT: &str = "cannot accept connections; trying again";
