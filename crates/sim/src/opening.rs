@@ -285,7 +285,7 @@ impl Net {
         let now = self.now;
         let is_its_own =
             |socket: &mut Socket| socket.stage == Stage::Connecting || socket.peer == Some(server);
-        let is_known = self.is_alive(client) && self.socket(client).is_some_and(is_its_own);
+        let is_known = !self.is_gone(client) && self.socket(client).is_some_and(is_its_own);
         let Some(socket) = self.socket(client).filter(|_| is_known) else {
             return self.packet(host, from, Body::Reset { to: server });
         };

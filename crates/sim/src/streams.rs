@@ -72,7 +72,7 @@ impl Net {
     }
 
     /// Whether what comes to it is answered as if it had never been.
-    fn is_gone(&mut self, id: SocketId) -> bool {
+    pub(crate) fn is_gone(&mut self, id: SocketId) -> bool {
         let socket = self.socket(id);
         socket.is_none_or(|socket| socket.stage == Stage::Broken)
     }

@@ -47,14 +47,27 @@ impl Backoff {
     /// `random` is a number from 0 up to 1.
     #[must_use]
     pub fn delay(&self, failures: u32, random: f64) -> Duration {
-        let exponent = i32::try_from(failures.saturating_sub(1)).unwrap_or(i32::MAX);
-        let longest = self.initial.as_secs_f64() * self.factor.max(0.0).powi(exponent);
+        let grown = power(self.factor.max(0.0), failures.saturating_sub(1));
+        let longest = self.initial.as_secs_f64() * grown;
         // Also where it is not a number.
         let longest = longest.min(self.maximum.as_secs_f64());
         let chance = self.jitter.clamp(0.0, 1.0) * (1.0 - random.clamp(0.0, 1.0));
         let delay = Duration::try_from_secs_f64(longest * (1.0 - chance));
         delay.map_or(self.maximum, |delay| delay.min(self.maximum))
     }
+}
+
+/// By multiplications alone, which give the same on every machine; `powi` need not.
+fn power(mut base: f64, mut exponent: u32) -> f64 {
+    let mut power = 1.0;
+    while exponent > 0 {
+        if exponent % 2 == 1 {
+            power *= base;
+        }
+        base *= base;
+        exponent /= 2;
+    }
+    power
 }
 
 impl Default for Backoff {

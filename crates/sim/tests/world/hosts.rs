@@ -164,7 +164,7 @@ fn what_the_world_asks_of_a_host_that_sleeps_is_done_in_time() {
     let host = world.host("host");
     host.start(|_| ());
     let times = Times::default();
-    let (noted, now, asked) = (Rc::clone(&times), world.clone(), host.clone());
+    let (noted, now, asked) = (Rc::clone(&times), world.clone(), host);
     world.call_later(SECOND, move || {
         let note = move || noted.borrow_mut().push(now.now().as_millis());
         drop(asked.handle().unwrap().call_later(SECOND, note));
