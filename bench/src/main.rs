@@ -218,7 +218,7 @@ fn measure(
     if wanted("start") {
         tables.push(bench.start_time(&one));
     }
-    for suite in ["timers", "deferred", "threads"] {
+    for suite in ["timers", "deferred", "threads", "simulation"] {
         if wanted(suite) {
             tables.extend(bench.within(suite, &one));
         }
@@ -228,7 +228,7 @@ fn measure(
 
 /// The versions of all that takes part.
 fn versions(here: &Path) -> Result<Vec<(String, String)>, Box<dyn Error>> {
-    const CRATES: [&str; 10] = [
+    const CRATES: [&str; 11] = [
         "tokio",
         "monoio",
         "ntex",
@@ -239,6 +239,7 @@ fn versions(here: &Path) -> Result<Vec<(String, String)>, Box<dyn Error>> {
         "mio",
         "rustls",
         "tokio-rustls",
+        "turmoil",
     ];
     let mut versions = Vec::new();
     let lock = fs::read_to_string(here.join("Cargo.lock"))?;

@@ -24,6 +24,8 @@ pub enum Suite {
     Deferred,
     /// Calls from another thread.
     Threads,
+    /// Time of a simulated world.
+    Simulation,
 }
 
 impl Arguments {

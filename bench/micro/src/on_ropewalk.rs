@@ -2,6 +2,7 @@
 
 pub mod allocations;
 mod deferred;
+mod simulation;
 mod threads;
 mod timers;
 
@@ -23,6 +24,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         Suite::Timers => timers::run(&sizes),
         Suite::Deferred => deferred::run(&sizes),
         Suite::Threads => threads::run(&sizes),
+        Suite::Simulation => simulation::run(&sizes),
     }
 }
 

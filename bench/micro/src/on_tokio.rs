@@ -1,6 +1,7 @@
 //! The suites on tokio, with its current-thread runtime.
 
 mod deferred;
+mod simulation;
 mod threads;
 mod timers;
 
@@ -21,6 +22,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         Suite::Timers => timers::run(&sizes),
         Suite::Deferred => deferred::run(&sizes),
         Suite::Threads => threads::run(&sizes),
+        Suite::Simulation => simulation::run(&sizes),
     }
 }
 

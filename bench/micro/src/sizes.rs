@@ -1,5 +1,11 @@
 //! How much is done for each figure: so much that each takes some tenths of a second.
 
+/// Connections that each simulated host makes.
+pub(crate) const CONNECTIONS: usize = 10;
+
+/// Bytes of a message on them.
+pub(crate) const MESSAGE: usize = 100;
+
 /// Numbers of operations, for one repetition.
 #[derive(Clone, Debug)]
 pub struct Sizes {
@@ -19,6 +25,10 @@ pub struct Sizes {
     pub calls: u64,
     /// Calls from another thread, and jobs for one, one at a time.
     pub round_trips: u64,
+    /// Hosts of a simulated world.
+    pub hosts: usize,
+    /// Seconds that pass in it.
+    pub virtual_seconds: u64,
 }
 
 impl Sizes {
@@ -34,6 +44,8 @@ impl Sizes {
             tasks: 200_000,
             calls: 1_000_000,
             round_trips: 20_000,
+            hosts: 100,
+            virtual_seconds: 10,
         }
     }
 
@@ -49,6 +61,16 @@ impl Sizes {
             tasks: 2000,
             calls: 1000,
             round_trips: 10,
+            hosts: 3,
+            virtual_seconds: 2,
         }
     }
+}
+
+/// What is measured of a simulated world.
+pub(crate) fn simulated(hosts: usize) -> String {
+    format!(
+        "virtual seconds of {hosts} hosts with {CONNECTIONS} connections each, a message and its \
+         answer a second on each"
+    )
 }

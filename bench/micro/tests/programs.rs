@@ -49,7 +49,12 @@ fn work(line: &Value, numbers: &[&str]) -> String {
 
 #[test]
 fn both_programs_measure_the_same_work() {
-    for (suite, count) in [("timers", 7), ("deferred", 6), ("threads", 3)] {
+    for (suite, count) in [
+        ("timers", 7),
+        ("deferred", 6),
+        ("threads", 3),
+        ("simulation", 1),
+    ] {
         let works = figures(ROPEWALK, suite);
         assert_eq!(works.len(), count, "{works:?}");
         assert_eq!(works, figures(TOKIO, suite));
