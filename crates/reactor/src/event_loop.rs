@@ -300,7 +300,7 @@ impl EventLoop {
     }
 
     /// Reads the time for this turn.
-    fn wake_up(&self) {
+    pub(crate) fn wake_up(&self) {
         let now = self.driver.now();
         self.context.set_now(now);
         self.timers.set_now(now);

@@ -51,6 +51,8 @@ impl Guest {
         {
             return ControlFlow::Break(Err(error));
         }
+        // It may have slept: what it does before it looks at its driver is done now, not then.
+        event_loop.wake_up();
         match event_loop.step(|_| Some(Duration::ZERO)) {
             Some(outcome) => ControlFlow::Break(event_loop.end_run(outcome)),
             None => ControlFlow::Continue(()),

@@ -4,8 +4,8 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use ropewalk_core::ReactorTime;
-use ropewalk_reactor::Handle;
+use ropewalk_core::{ReactorTime, defer_later};
+use ropewalk_reactor::{Handle, Phase};
 use ropewalk_sim::{Fault, World};
 use ropewalk_sim::{Schedule, explore};
 
@@ -198,4 +198,24 @@ fn a_world_that_its_own_programs_know_ends_with_its_exploration() {
     };
     explore(1, |_| Schedule::default(), scenario).unwrap();
     assert_eq!(Rc::strong_count(&kept), 1);
+}
+
+#[test]
+fn a_host_that_has_slept_for_an_hour_has_all_its_time_to_shut_down() {
+    let world = World::new(1);
+    let host = world.host("host");
+    let ended = Rc::new(RefCell::new(Vec::new()));
+    let noted = Rc::clone(&ended);
+    host.start(move |reactor| {
+        let (again, noted) = (reactor.clone(), Rc::clone(&noted));
+        let ends = move || {
+            defer_later::<(), _>(&again, SECOND, move || noted.borrow_mut().push("in time"))
+        };
+        reactor.add_system_event_trigger(Phase::Before, ends);
+    });
+    world.run_for(3600 * SECOND);
+    host.stop();
+    world.run_for(10 * SECOND);
+    assert_eq!(*ended.borrow(), ["in time"]);
+    assert!(!host.is_running());
 }
