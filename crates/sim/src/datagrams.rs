@@ -330,7 +330,7 @@ impl Net {
             true => machine.towards(target),
             false => own.ip(),
         };
-        if source.is_ipv4() != target.is_ipv4() {
+        if source.is_ipv4() != target.is_ipv4() || own.is_ipv4() && target.is_ipv6() {
             return Err(Errno::AFNOSUPPORT.into());
         }
         let source = SocketAddr::new(source, own.port());
@@ -389,7 +389,10 @@ impl Net {
             let connected = receivers.iter().any(|(connected, _)| *connected);
             let of_kind = receivers.iter().filter(|(one, _)| *one == connected);
             let ids: Vec<_> = of_kind.map(|(_, id)| *id).collect();
-            self.random.pick(&ids).copied().into_iter().collect()
+            // Those that share a port: what comes from one place goes to one of them (Linux:
+            // `udp_ehashfn`).
+            let chosen = flow(source) % ids.len().max(1) as u64;
+            ids.get(chosen as usize).copied().into_iter().collect()
         };
         if to.is_empty() && !is_multicast {
             let body = Body::Unreachable { source, target };
@@ -450,6 +453,17 @@ impl Net {
             self.queue_port(host, id);
         }
     }
+}
+
+/// A number for who sends.
+fn flow(source: SocketAddr) -> u64 {
+    let address = match source.ip() {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped(),
+        IpAddr::V6(v6) => v6,
+    };
+    let mixed = u128::from(address) << 16 ^ u128::from(source.port());
+    let mixed = (mixed ^ mixed >> 64) as u64;
+    mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32
 }
 
 /// What sends for a port.

@@ -435,14 +435,12 @@ impl World {
     /// it says.
     pub(crate) fn wait_for(&self, host: HostId, timeout: Option<Duration>) -> io::Result<()> {
         let entered = Running::enter(&self.inner.runs);
-        let (free, deadline) = {
+        // By its own clock, whose pace may change while it waits.
+        let deadline = {
             let mut net = self.inner.net.borrow_mut();
             let now = net.now;
-            let machine = net.machine(host);
-            let free = machine.busy_until.max(machine.paused_until).max(now);
-            let clock = &machine.clock;
-            let end = |timeout| clock.when(clock.at(now).saturating_add(nanos(timeout)));
-            (free, timeout.map(|timeout| end(timeout).max(free)))
+            let own = net.machine(host).clock.at(now);
+            timeout.map(|timeout| own.saturating_add(nanos(timeout)))
         };
         loop {
             self.take_wakes();
@@ -451,9 +449,10 @@ impl World {
                 let now = net.now;
                 let machine = net.machine(host);
                 let has_news = !machine.ready.is_empty() || machine.waker.is_woken();
+                let free = machine.busy_until.max(machine.paused_until).max(now);
                 let limit = match has_news {
                     true => Some(free),
-                    false => deadline,
+                    false => deadline.map(|own| machine.clock.when(own).max(free)),
                 };
                 (now, limit.filter(|_| machine.stands_still == 0))
             };

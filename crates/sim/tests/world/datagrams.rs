@@ -139,3 +139,22 @@ fn multicast_comes_to_no_host_that_has_not_joined() {
     world.run_for(SECOND);
     assert!(got.borrow().is_empty(), "{:?}", got.borrow());
 }
+
+#[test]
+fn what_comes_from_one_place_goes_to_one_of_those_who_share_a_port() {
+    let world = World::new(3);
+    let (server, client) = (world.host("server"), world.host("client"));
+    let got = [Got::default(), Got::default()];
+    let collected = got.clone();
+    server.start(move |reactor| {
+        for got in &collected {
+            collect(reactor, "udp:9:reuse_port=yes", got);
+        }
+    });
+    let to = server.addresses()[0];
+    client.start(move |reactor| send(reactor, to, 100, &Got::default()));
+    world.run_for(SECOND);
+    let mut counts = got.map(|got| got.borrow().len());
+    counts.sort_unstable();
+    assert_eq!(counts, [0, 100]);
+}

@@ -164,10 +164,10 @@ fn what_the_world_asks_of_a_host_that_sleeps_is_done_in_time() {
     let host = world.host("host");
     host.start(|_| ());
     let times = Times::default();
-    let (noted, now, asked) = (Rc::clone(&times), world.clone(), host);
+    let (noted, now) = (Rc::clone(&times), world.clone());
     world.call_later(SECOND, move || {
         let note = move || noted.borrow_mut().push(now.now().as_millis());
-        drop(asked.handle().unwrap().call_later(SECOND, note));
+        drop(host.handle().unwrap().call_later(SECOND, note));
     });
     world.run_for(10 * SECOND);
     assert_eq!(*times.borrow(), [2_000]);
@@ -218,4 +218,16 @@ fn a_host_that_has_slept_for_an_hour_has_all_its_time_to_shut_down() {
     world.run_for(10 * SECOND);
     assert_eq!(*ended.borrow(), ["in time"]);
     assert!(!host.is_running());
+}
+
+#[test]
+fn a_reactor_that_waits_while_its_clock_changes_wakes_by_the_new_one() {
+    let world = World::new(1);
+    let host = world.host("host");
+    let reactor = host.reactor();
+    let stop = reactor.handle();
+    drop(reactor.call_later(10 * SECOND, move || stop.stop()));
+    world.call_later(2 * SECOND, move || host.set_drift(1_000_000));
+    reactor.run().unwrap();
+    assert_eq!(world.now().as_secs(), 6);
 }
