@@ -248,7 +248,8 @@ impl Net {
             }
             Fault::Descriptors(_, more) => {
                 let machine = self.machine(one);
-                machine.spare_descriptors = begins.then(|| machine.descriptors + more);
+                machine.spare_descriptors =
+                    begins.then(|| machine.descriptors.saturating_add(*more));
             }
             _ => {}
         }

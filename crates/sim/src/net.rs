@@ -23,6 +23,9 @@ use crate::trace::{Trace, What};
 /// Time of the world: nanoseconds since it began.
 pub(crate) type Nanos = u64;
 
+/// The end of time, which leaves room to reckon beyond it: nothing happens there.
+pub(crate) const END: Nanos = 1 << 63;
+
 pub(crate) fn nanos(duration: Duration) -> Nanos {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
@@ -113,6 +116,18 @@ impl Net {
             turns: BTreeSet::new(),
             opened: 0,
             connections: 0,
+        }
+    }
+
+    /// When so much time has passed.
+    pub(crate) fn after(&self, time: Duration) -> Nanos {
+        self.now.saturating_add(nanos(time)).min(END)
+    }
+
+    /// Nothing happens before `end`. If nothing will ever, the time stands still.
+    pub(crate) fn pass_until(&mut self, end: Nanos) {
+        if end < END {
+            self.now = self.now.max(end);
         }
     }
 

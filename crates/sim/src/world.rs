@@ -18,7 +18,7 @@ use crate::driver::SimDriver;
 use crate::host::Host;
 use crate::link::Link;
 use crate::machine::{HostId, Machine};
-use crate::net::{Event, Nanos, Net, Next, nanos};
+use crate::net::{END, Event, Nanos, Net, Next, nanos};
 use crate::random::Random;
 use crate::threads::{self, Worker, Working};
 use crate::trace::What;
@@ -197,10 +197,9 @@ impl World {
     /// # Panics
     /// When it is called by what the world itself runs.
     pub fn run_for(&self, time: Duration) {
-        let end = self.inner.net.borrow().now.saturating_add(nanos(time));
+        let end = self.inner.net.borrow().after(time);
         self.run_while(end, || true);
-        let mut net = self.inner.net.borrow_mut();
-        net.now = net.now.max(end);
+        self.inner.net.borrow_mut().pass_until(end);
     }
 
     /// Lets time pass until `done`, which is asked after each event, and no longer than `most`.
@@ -209,7 +208,7 @@ impl World {
     /// # Panics
     /// When it is called by what the world itself runs.
     pub fn run_until(&self, most: Duration, mut done: impl FnMut() -> bool) -> bool {
-        let end = self.inner.net.borrow().now.saturating_add(nanos(most));
+        let end = self.inner.net.borrow().after(most);
         if done() {
             return true;
         }
@@ -219,8 +218,7 @@ impl World {
             !is_done
         });
         if !is_done {
-            let mut net = self.inner.net.borrow_mut();
-            net.now = net.now.max(end);
+            self.inner.net.borrow_mut().pass_until(end);
         }
         is_done
     }
@@ -454,12 +452,13 @@ impl World {
                     true => Some(free),
                     false => deadline.map(|own| machine.clock.when(own).max(free)),
                 };
-                (now, limit.filter(|_| machine.stands_still == 0))
+                let comes = |limit: &Nanos| *limit < END && machine.stands_still == 0;
+                (now, limit.filter(comes))
             };
             if limit.is_some_and(|limit| limit <= now) {
                 break;
             }
-            if self.step(limit.unwrap_or(Nanos::MAX)) {
+            if self.step(limit.unwrap_or(END)) {
                 continue;
             }
             match limit {

@@ -231,3 +231,22 @@ fn a_reactor_that_waits_while_its_clock_changes_wakes_by_the_new_one() {
     reactor.run().unwrap();
     assert_eq!(world.now().as_secs(), 6);
 }
+
+#[test]
+fn a_world_that_ran_until_the_end_of_time_goes_on() {
+    let world = World::new(1);
+    let (server, client) = (world.host("server"), world.host("client"));
+    server.start(|reactor| {
+        echo_at(reactor, "tcp:7");
+        drop(reactor.call_later(Duration::MAX, || ()));
+    });
+    assert!(!world.run_until(Duration::MAX, || false));
+    let reactor = client.reactor();
+    let log = Log::default();
+    let (noted, begin) = (Rc::clone(&log), reactor.handle());
+    reactor.call_when_running(move || ask(&begin, "tcp:server:7", pattern(10), &noted));
+    let stop = reactor.handle();
+    drop(reactor.call_later(100 * SECOND, move || stop.stop()));
+    reactor.run().unwrap();
+    assert_eq!(log.borrow()[..2], ["made", "answered"]);
+}
