@@ -156,7 +156,12 @@ fn in_ip(
     sum.add(&[0, protocol]);
     sum.add(&(payload.len() as u16).to_be_bytes());
     sum.add(&payload);
-    payload[checksum..checksum + 2].copy_from_slice(&sum.finish());
+    let sum = match (protocol, sum.finish()) {
+        // 0 would say that there is none (RFC 768).
+        (UDP, [0, 0]) => [0xff, 0xff],
+        (_, sum) => sum,
+    };
+    payload[checksum..checksum + 2].copy_from_slice(&sum);
     packet.extend(payload);
     packet
 }

@@ -43,7 +43,9 @@ pub struct Found {
 /// fails, or panics, it is run again and again with fewer faults, until none can be left out.
 ///
 /// The scenario makes its hosts, [plans](World::plan) the schedule, lets time pass, and says what is
-/// wrong, if something is. It must do the same for the same seed and the same schedule.
+/// wrong, if something is. It must do the same for the same seed and the same schedule. A panic in a
+/// program of a host ends what it happened in, and is logged, as on any reactor: a scenario whose
+/// programs assert something notes in its own way that it failed, or looks at the log.
 ///
 /// ```
 /// use ropewalk_core::Failure;

@@ -13,7 +13,9 @@ use crate::world::World;
 /// Something that befalls hosts, which are called by their names, or the ways between them.
 ///
 /// [`World::begin`] lets it begin, [`World::end`] ends it; [`World::inflict`] does both. Those that
-/// say "at once" have no end.
+/// say "at once" have no end. Faults overlap: a host is cut off until the last of those that cut it
+/// off has ended. Only of those with a number or a link of their own, the one that began last
+/// counts, and the first to end ends them all.
 ///
 /// ```
 /// use ropewalk_sim::{Fault, World};
@@ -228,7 +230,7 @@ impl Net {
                 let machine = self.machine(one);
                 count(&mut machine.stands_still);
                 if matches!(fault, Fault::Freeze(_)) {
-                    count(&mut machine.is_dark);
+                    count(&mut machine.is_frozen);
                 }
                 match begins {
                     true => self.cancel_turn(one),

@@ -55,6 +55,8 @@ pub(crate) struct Machine {
     pub(crate) paused_until: Nanos,
     /// How many faults make it stand still.
     pub(crate) stands_still: u32,
+    /// How many faults make its kernel stand still, too: nothing comes to it or leaves it.
+    pub(crate) is_frozen: u32,
     /// Its sockets, by the index of the connection's name.
     pub(crate) connections: Vec<Option<SocketId>>,
     pub(crate) listeners: BTreeMap<u32, Listener>,
@@ -112,6 +114,7 @@ impl Machine {
             busy_until: 0,
             paused_until: 0,
             stands_still: 0,
+            is_frozen: 0,
             connections: Vec::new(),
             listeners: BTreeMap::new(),
             ports: BTreeMap::new(),

@@ -250,6 +250,9 @@ impl Net {
 
     fn carry(&mut self, packet: Packet) {
         let (from, to) = (packet.from, packet.to);
+        if self.machine(from).is_frozen > 0 {
+            return self.lost(&packet);
+        }
         let link = self.links.get(from, to);
         match link.send(self.now, packet.size(), &mut self.random) {
             Way::Lost => self.lost(&packet),
@@ -300,7 +303,7 @@ impl Net {
         let cut = self.links.get(packet.from, packet.to).cut > 0;
         let machine = self.machine(packet.to);
         let is_dark = machine.is_dark > 0 && packet.from != packet.to;
-        if cut || !machine.is_up || is_dark {
+        if cut || !machine.is_up || is_dark || machine.is_frozen > 0 {
             return self.lost(&packet);
         }
         let Packet { from, to, body } = packet;
