@@ -51,7 +51,7 @@ enum Commands {
     /// Builds all servers, loads them in turn, and prints a table for each work.
     Compare {
         /// Only these suites: echo, lines, http, churn, file, udp, tls, memory, start, timers,
-        /// deferred, threads, counts, growth.
+        /// deferred, threads, simulation, counts, growth.
         #[arg(long, value_delimiter = ',')]
         suite: Vec<String>,
         /// Only these servers, and the references.
