@@ -174,6 +174,19 @@ pub const GROWING: &[&str] = &["ropewalk", "hyper", "nginx"];
 
 /// The names of all suites, those of other modules too.
 pub const SUITES: &[&str] = &[
-    "echo", "lines", "http", "churn", "file", "udp", "tls", "memory", "start", "timers",
-    "deferred", "threads", "counts", "growth",
+    "echo",
+    "lines",
+    "http",
+    "churn",
+    "file",
+    "udp",
+    "tls",
+    "memory",
+    "start",
+    "timers",
+    "deferred",
+    "threads",
+    "simulation",
+    "counts",
+    "growth",
 ];
