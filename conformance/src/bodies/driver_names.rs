@@ -24,6 +24,7 @@ topic! { driver driver_names:
     an_attempt_that_is_aborted_is_not_heard_of,
     an_attempt_that_is_aborted_leaves_its_name [BlackHole],
     a_place_that_is_used_again_hears_nothing_of_the_one_before,
+    a_closed_name_does_nothing_to_the_one_in_its_place,
     a_place_may_be_used_again_within_the_report_that_freed_it,
     a_listeners_number_may_be_used_again,
     a_listener_that_is_closed_within_accepted_accepts_no_more,
@@ -228,6 +229,26 @@ fn a_place_that_is_used_again_hears_nothing_of_the_one_before(bare: &Bare<'_>) {
     bare.poll_for(ms(10));
     assert_eq!(bare.received_len(again), 0);
     assert!(!bare.has(&Event::ReadClosed(again)));
+}
+
+fn a_closed_name_does_nothing_to_the_one_in_its_place(bare: &Bare<'_>) {
+    let (client, server) = bare.pair();
+    bare.driver().close(client);
+    bare.until_event(&Event::ReadClosed(server));
+    let address = bare.listen(ListenerId(0));
+    let again = ConnectionId::new(client.index(), client.generation() + 1);
+    let options = TcpConnect::new(address.ip(), address.port());
+    let begun = bare.driver().connect(again, Target::Tcp(address, &options));
+    begun.expect("begins");
+    bare.until("both are up", |bare| {
+        bare.has(&Event::Opened(again)) && bare.accepted(ListenerId(0)).len() == 1
+    });
+    bare.driver().set_reading(client, false);
+    bare.driver().close(client);
+    bare.driver().abort(client);
+    let peer = bare.accepted(ListenerId(0))[0];
+    bare.send(peer, b"still there");
+    bare.until("it has come", |bare| bare.received(again) == b"still there");
 }
 
 fn a_place_may_be_used_again_within_the_report_that_freed_it(bare: &Bare<'_>) {

@@ -14,7 +14,8 @@
 //!   any completion, on any connection, the one that is reported too.
 //! - **Names.** The loop names connections and listeners. The low 32 bits of a [`ConnectionId`]
 //!   are a small number, fit for an index, unique among those that are open. After `close` or
-//!   `abort` of a name nothing is reported for it.
+//!   `abort` of a name nothing is reported for it, and what is asked of it does nothing to the one
+//!   that has its number by then.
 //! - **Order.** `opened` or `connect_failed` comes first. `received` comes in the order of the
 //!   bytes; `read_closed` comes once and after all of them; `failed` comes at most once, and last.
 //! - **Bytes.** Those of `received` are the driver's, for the length of the call. While reading is
