@@ -39,6 +39,7 @@ topic! { connecting:
     the_first_address_that_answers_wins,
     an_address_that_refuses_is_followed_by_the_next,
     an_address_that_does_not_answer_has_the_next_one_beside_it [BlackHole],
+    the_attempts_beside_the_winner_are_given_up [BlackHole],
     when_all_addresses_fail_each_is_told,
     a_name_that_leads_nowhere_is_not_found,
     an_installed_resolver_is_asked_for_names_only,
@@ -420,6 +421,17 @@ fn an_address_that_does_not_answer_has_the_next_one_beside_it(case: &Case<'_>) {
     });
     // RFC 8305 section 5: 250 ms.
     assert!(ended.get() - begun >= ms(250), "{:?}", ended.get() - begun);
+}
+
+fn the_attempts_beside_the_winner_are_given_up(case: &Case<'_>) {
+    let place = case.black_hole();
+    let (port, _) = case.serve(once(Script::silent()));
+    let (endpoint, _) = lead(case, vec![place.address, socket_addr(&port)]);
+    let log = attempt(case, &endpoint);
+    let (told, reactor) = (log, case.reactor());
+    case.until("the two ends of the winner are all there is", move || {
+        told.has("connected") && reactor.connections() == 2
+    });
 }
 
 fn when_all_addresses_fail_each_is_told(case: &Case<'_>) {

@@ -90,10 +90,15 @@ fn triggers_of_a_run_are_not_those_of_the_next(case: &Case<'_>) {
 
 fn a_stop_at_the_very_end_is_not_for_the_next_run(case: &Case<'_>) {
     let log = case.log();
-    let reactor = case.reactor();
-    let again = move || reactor.stop();
-    case.reactor().add_system_event_trigger(Phase::After, again);
-    run_and_stop(case);
+    let (ends, stops) = (case.reactor(), case.reactor());
+    // It is told of the end when the run is being cleared away.
+    case.join(
+        Script::silent()
+            .data(move |_, _| ends.stop_now())
+            .lost(move |_| stops.stop()),
+        Script::silent().saying("x"),
+    );
+    assert!(case.run().is_err());
     case.reactor().call_later(MOMENT, log.noting("runs"));
     case.until_noted(&log, "runs");
 }
