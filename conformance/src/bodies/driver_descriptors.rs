@@ -23,6 +23,7 @@ topic! { driver driver_descriptors:
     two_pipes_are_served_as_a_connection [Descriptors],
     a_pair_of_pipes_is_opened_as_a_target [Descriptors],
     the_end_of_a_pipe_is_a_read_end [Descriptors],
+    a_file_that_is_always_ready_does_not_keep_a_poll [Descriptors],
     a_pipe_that_nobody_reads_any_more_is_reported [Descriptors],
     a_shut_down_pipe_is_closed_for_its_reader [Descriptors],
     a_watched_descriptor_is_reported_once_when_it_can_be_read [Descriptors],
@@ -166,6 +167,25 @@ fn the_end_of_a_pipe_is_a_read_end(bare: &Bare<'_>) {
     drop(into);
     bare.until_event(&Event::ReadClosed(id));
     assert_eq!(bare.received(id), b"the last");
+}
+
+fn a_file_that_is_always_ready_does_not_keep_a_poll(bare: &Bare<'_>) {
+    const LEN: usize = 16 * 1024 * 1024;
+    let file = tempfile::tempfile().expect("a temporary file");
+    file.set_len(LEN as u64).expect("it has a length");
+    let id = bare.name();
+    let attached = bare.driver().attach(id, Some(file.into()), None);
+    attached.expect("attaches");
+    bare.until_event(&Event::ReadClosed(id));
+    assert_eq!(bare.received_len(id), LEN);
+    let mut by_poll = std::collections::BTreeMap::new();
+    for (poll, event) in bare.events_by_poll() {
+        if let Event::Received(_, len) = event {
+            *by_poll.entry(poll).or_insert(0) += len;
+        }
+    }
+    let most = by_poll.values().max().copied().unwrap_or_default();
+    assert!(most <= 4 * 1024 * 1024, "{most} bytes in one poll");
 }
 
 fn a_pipe_that_nobody_reads_any_more_is_reported(bare: &Bare<'_>) {
