@@ -1,8 +1,9 @@
 //! One side closes for writing, and the other one goes on.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
-use ropewalk_core::Transport;
+use ropewalk_core::{Connection, Transport};
 
 use crate::body::topic;
 use crate::case::{Case, MOMENT, Over};
@@ -273,16 +274,21 @@ fn an_abort_after_lose_write_connection_is_one(case: &Case<'_>) {
 
 fn a_reset_after_the_read_end_is_told(case: &Case<'_>) {
     let server = case.log();
-    let reactor = case.reactor();
+    let client: Rc<RefCell<Connection>> = Rc::default();
+    let keeps = Rc::clone(&client);
     case.join(
         Script::noting(&server).staying(),
         Script::silent().made(move |transport| {
+            keeps.replace(transport.connection());
             transport.lose_write_connection();
-            let handle = transport.connection();
-            drop(reactor.call_later(MOMENT, move || {
-                handle.abort_connection();
-            }));
         }),
+    );
+    let told = server.clone();
+    case.when(
+        move || told.has("read closed"),
+        move || {
+            client.borrow().abort_connection();
+        },
     );
     case.until_over(&[&server]);
     server.assert(&["made", "read closed", "lost: broken"]);

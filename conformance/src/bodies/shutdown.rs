@@ -439,9 +439,12 @@ fn it_is_cut_short_at_its_deadline(case: &Case<'_>) {
 fn stop_now_ends_it_in_its_midst(case: &Case<'_>) {
     let log = case.log();
     slow(case, Phase::Before, &log, "before");
-    let reactor = case.reactor();
+    let (reactor, begun) = (case.reactor(), log.clone());
     stop(case);
-    case.reactor().call_later(ms(1), move || reactor.stop_now());
+    case.when(
+        move || begun.has("before begins"),
+        move || reactor.stop_now(),
+    );
     let ended = case.run();
     assert!(matches!(ended, Err(RunError::EndedAtOnce { .. })));
     log.assert(&["before begins"]);

@@ -22,7 +22,7 @@ topic! { writing:
     an_empty_write_is_nothing,
     what_a_timer_writes_is_sent,
     above_the_high_water_mark_the_protocol_is_paused_once,
-    at_the_high_water_mark_nobody_is_paused,
+    below_the_high_water_mark_nobody_is_paused,
     when_the_peer_has_read_the_protocol_is_resumed,
     it_is_resumed_as_often_as_it_was_paused,
     what_is_written_while_paused_is_sent_too,
@@ -186,8 +186,7 @@ fn above_the_high_water_mark_the_protocol_is_paused_once(case: &Case<'_>) {
     server.assert(&["made", "paused", "later"]);
 }
 
-fn at_the_high_water_mark_nobody_is_paused(case: &Case<'_>) {
-    // Nothing is taken before the connection is up: what is written waits, as it is.
+fn below_the_high_water_mark_nobody_is_paused(case: &Case<'_>) {
     let server = case.log();
     let limits = ConnectionLimits {
         high_water: MUCH,
