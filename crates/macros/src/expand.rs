@@ -33,18 +33,21 @@ pub(crate) fn test(
     function.vis = syn::Visibility::Inherited;
     let krate = &arguments.krate;
     let name = function.sig.ident.clone();
-    let (prepare, pass) = parameters(krate, &function.sig)?;
+    // Its own, so that neither hides what the user's code names: a test may be called `test`.
+    let own = |name| Ident::new(name, Span::mixed_site());
+    let (test, result, ran) = (own("test"), own("result"), own("ran"));
+    let (prepare, pass) = parameters(krate, &test, &function.sig)?;
     let awaited = function.sig.asyncness.map(|_| quote!(.await));
     let at_result = match &function.sig.output {
         ReturnType::Default => name.span(),
         ReturnType::Type(_, result) => result.span(),
     };
-    let finish = quote_spanned!(at_result=> #krate::finish(result).await);
+    let finish = quote_spanned!(at_result=> #krate::finish(#result).await);
     let settings = settings(&arguments);
     // It stands at the function's name, and is no code that lints are to look at.
     let at_name = name.span().resolved_at(Span::call_site());
     let run = quote_spanned! {at_name=>
-        let ran = #krate::Trial::new(::core::concat!(::core::module_path!(), "::", ::core::stringify!(#name)))
+        let #ran = #krate::Trial::new(::core::concat!(::core::module_path!(), "::", ::core::stringify!(#name)))
             .target(#krate::Target {
                 package: ::core::option_env!("CARGO_PKG_NAME"),
                 krate: ::core::option_env!("CARGO_CRATE_NAME"),
@@ -52,13 +55,13 @@ pub(crate) fn test(
                 is_integration_test: ::core::option_env!("CARGO_TARGET_TMPDIR").is_some(),
             })
             #settings
-            .run(|test: #krate::Test| async move {
-                let _ = &test;
+            .run(|#test: #krate::Test| async move {
+                let _ = &#test;
                 #(#prepare)*
-                let result = #name(#(#pass),*) #awaited;
+                let #result = #name(#(#pass),*) #awaited;
                 #finish
             });
-        if let ::core::result::Result::Err(failed) = ran {
+        if let ::core::result::Result::Err(failed) = #ran {
             ::core::panic!("{failed}");
         }
     };
@@ -93,14 +96,18 @@ fn check(function: &ItemFn) -> Result<()> {
 }
 
 /// How each parameter is made, and how it is handed to the function.
-fn parameters(krate: &Path, signature: &Signature) -> Result<(Vec<TokenStream>, Vec<TokenStream>)> {
+fn parameters(
+    krate: &Path,
+    test: &Ident,
+    signature: &Signature,
+) -> Result<(Vec<TokenStream>, Vec<TokenStream>)> {
     let mut prepare = Vec::new();
     let mut pass = Vec::new();
     for (number, parameter) in signature.inputs.iter().enumerate() {
         let FnArg::Typed(parameter) = parameter else {
             return Err(Error::new(parameter.span(), "a test is no method"));
         };
-        let variable: Ident = format_ident!("parameter_{number}");
+        let variable: Ident = format_ident!("parameter_{number}", span = Span::mixed_site());
         let (made, passed) = match &*parameter.ty {
             Type::Reference(reference) => {
                 let mutability = &reference.mutability;
@@ -114,7 +121,7 @@ fn parameters(krate: &Path, signature: &Signature) -> Result<(Vec<TokenStream>, 
         }
         prepare.push(quote_spanned! {made.span()=>
             #[allow(unused_mut)]
-            let mut #variable: #made = <#made as #krate::FromTest>::from_test(&test);
+            let mut #variable: #made = <#made as #krate::FromTest>::from_test(&#test);
         });
         pass.push(passed);
     }

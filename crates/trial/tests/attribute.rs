@@ -106,6 +106,10 @@ fn a_simulated_world_by_name(test: &Test, Seed(seed): Seed) {
 #[should_panic(expected = "leave `driver = \"poll\"` out")]
 async fn real_sockets_have_no_world(_world: World) {}
 
+// Its name is that of nothing in what the attribute writes.
+#[kit::test(crate = "kit")]
+async fn test() {}
+
 mod inner {
     use super::kit;
 
