@@ -53,9 +53,13 @@ fn later(case: &Case<'_>, delay: Duration, log: &Log, event: &str) -> DelayedCal
 
 fn calls_come_in_the_order_of_their_times(case: &Case<'_>) {
     let log = case.log();
-    for delay in [5, 1, 9, 3, 7, 0, 2] {
-        later(case, ms(delay), &log, &delay.to_string());
-    }
+    let (reactor, noted) = (case.reactor(), log.clone());
+    // Within one turn, so that they count from one time.
+    case.reactor().call_when_running(move || {
+        for delay in [5, 1, 9, 3, 7, 0, 2] {
+            reactor.call_later(ms(delay), noted.noting(delay.to_string()));
+        }
+    });
     let seen = log.clone();
     case.until("all have come", move || seen.len() == 7);
     log.assert(&["0", "1", "2", "3", "5", "7", "9"]);
@@ -189,13 +193,15 @@ fn a_call_may_cancel_itself_in_vain(case: &Case<'_>) {
 
 fn a_reset_counts_from_now(case: &Case<'_>) {
     let log = case.log();
-    let call = later(case, ms(10), &log, "moved");
-    let (moves, noted) = (call, log.clone());
-    case.reactor().call_later(ms(5), move || {
-        assert!(moves.reset(ms(25)));
-        noted.note("moves");
+    let (reactor, noted) = (case.reactor(), log.clone());
+    case.reactor().call_when_running(move || {
+        let moved = reactor.call_later(ms(10), noted.noting("moved"));
+        reactor.call_later(ms(20), noted.noting("between"));
+        reactor.call_later(ms(5), move || {
+            assert!(moved.reset(ms(25)));
+            noted.note("moves");
+        });
     });
-    later(case, ms(20), &log, "between");
     case.until_noted(&log, "moved");
     log.assert(&["moves", "between", "moved"]);
 }
@@ -223,11 +229,14 @@ fn a_reset_call_of_one_time_comes_last(case: &Case<'_>) {
 
 fn a_delayed_call_comes_later(case: &Case<'_>) {
     let log = case.log();
-    let call = later(case, ms(5), &log, "delayed");
-    let before = call.time().expect("it is to come");
-    assert!(call.delay(ms(15)));
-    assert_eq!(call.time(), Some(before + ms(15)));
-    later(case, ms(12), &log, "between");
+    let (reactor, noted) = (case.reactor(), log.clone());
+    case.reactor().call_when_running(move || {
+        let call = reactor.call_later(ms(5), noted.noting("delayed"));
+        let before = call.time().expect("it is to come");
+        assert!(call.delay(ms(15)));
+        assert_eq!(call.time(), Some(before + ms(15)));
+        reactor.call_later(ms(12), noted.noting("between"));
+    });
     case.until_noted(&log, "delayed");
     log.assert(&["between", "delayed"]);
 }
