@@ -6,7 +6,7 @@ use std::sync::{PoisonError, RwLock};
 use crate::bare::Bare;
 use crate::bodies::TOPICS;
 use crate::case::Case;
-use crate::{Feature, Subject};
+use crate::{Feature, Subject, panics};
 
 /// Held by all bodies together, or by one that leaves nothing for others.
 static PROCESS: RwLock<()> = RwLock::new(());
@@ -90,6 +90,7 @@ impl Body {
         } else {
             _among_others = PROCESS.read().unwrap_or_else(PoisonError::into_inner);
         }
+        panics::watch();
         match self.run {
             Run::Reactor(body) => {
                 let case = Case::new(subject);
@@ -102,6 +103,8 @@ impl Body {
                 bare.check();
             }
         }
+        let panics = panics::noted();
+        assert!(panics.is_empty(), "within callbacks: {panics:#?}");
     }
 }
 
@@ -132,3 +135,50 @@ macro_rules! topic {
     };
 }
 pub(crate) use topic;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::script::boom;
+    use ropewalk_reactor::PollDriver;
+    use ropewalk_reactor::driver::Driver;
+    use std::io;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::rc::Rc;
+
+    struct Poll;
+
+    impl Subject for Poll {
+        fn name(&self) -> &str {
+            "poll"
+        }
+
+        fn driver(&self) -> io::Result<Rc<dyn Driver>> {
+            Ok(Rc::new(PollDriver::new()?))
+        }
+
+        fn offers(&self, _: Feature) -> bool {
+            true
+        }
+    }
+
+    fn passes(run: fn(&Case<'_>)) -> bool {
+        let body = Body::new("a topic", "a body", &[], Run::Reactor(run));
+        catch_unwind(AssertUnwindSafe(|| body.run(&Poll))).is_ok()
+    }
+
+    fn after(case: &Case<'_>, call: fn()) {
+        let log = case.log();
+        let noted = log.clone();
+        case.reactor().call_when_running(call);
+        case.reactor().call_when_running(move || noted.note("later"));
+        case.until_noted(&log, "later");
+    }
+
+    #[test]
+    fn an_assertion_that_fails_within_a_callback_fails_its_body_and_no_other() {
+        assert!(!passes(|case| after(case, || assert_eq!(1 + 1, 3))));
+        assert!(passes(|case| after(case, || boom())));
+        assert!(passes(|case| after(case, || ())));
+    }
+}

@@ -71,6 +71,7 @@ mod datagram_script;
 mod harness;
 mod log;
 mod names;
+mod panics;
 mod promises;
 mod script;
 mod subject;
