@@ -169,8 +169,8 @@ impl Trial {
             Ok((reactor, world)) => {
                 let test = Test::new(reactor.handle(), world.clone(), seed);
                 let end = run_on(reactor, test, self.timeout, log, body);
-                trace = world.map(|world| world.trace()).unwrap_or_default();
-                end
+                trace = world.as_ref().map(World::trace).unwrap_or_default();
+                end.dropping(|| drop(world))
             }
             Err(failure) => End::of(Problem::NotRun(failure)),
         };
@@ -227,9 +227,14 @@ fn run_on(
         told.set(Some(ended));
         reactor.stop_now();
     });
-    let ran = reactor.run();
-    drop(reactor);
+    let mut ran = Ok(());
+    let dropped = End::default().dropping(|| {
+        ran = reactor.run();
+        drop(reactor);
+    });
     match (end.take(), ran) {
+        (Some(end), _) if !end.problems.is_empty() => end,
+        _ if !dropped.problems.is_empty() => dropped,
         (Some(end), _) => end,
         (None, Err(RunError::Driver(error))) => End::of(Problem::NotRun(error.into())),
         (None, _) => End::of(Problem::Stopped),
@@ -250,6 +255,17 @@ impl End {
             problems: vec![problem],
             taken: None,
         }
+    }
+
+    /// Lets `drops` drop what the test has made. That this panics is no news if it has failed
+    /// already, and does not hide why.
+    fn dropping(mut self, drops: impl FnOnce()) -> Self {
+        let dropped = catch_unwind(AssertUnwindSafe(drops));
+        if let (Err(payload), true) = (dropped, self.problems.is_empty()) {
+            let panicked = Panicked::new("what was dropped at the end", &*payload);
+            self.problems.push(Problem::Panicked(panicked));
+        }
+        self
     }
 }
 

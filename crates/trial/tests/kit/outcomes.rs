@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use ropewalk_core::{Deferred, Failure, defer_later};
+use ropewalk_reactor::Handle;
 use ropewalk_trial::{Driver, Problem, Trial};
 
 use crate::{problem, run};
@@ -131,6 +132,52 @@ fn why_a_test_has_failed_is_not_hidden_by_a_panic_as_it_is_dropped() {
         text.contains("the test panicked: as it was dropped"),
         "{text}"
     );
+}
+
+/// As a double that misses a call says so when it is dropped.
+struct Expecting;
+
+impl Drop for Expecting {
+    fn drop(&mut self) {
+        assert!(std::thread::panicking(), "nobody has called");
+    }
+}
+
+#[test]
+fn why_a_test_has_failed_is_not_hidden_by_what_its_world_drops() {
+    for fails in [true, false] {
+        for host in ["test", "server"] {
+            let failed = Trial::new("kit::drops").run_with([7], move |test| async move {
+                let double = Expecting;
+                let world = test.world().expect("a simulated world");
+                let holding = move |reactor: &Handle| {
+                    reactor.call_later(Duration::from_secs(3600), move || drop(double))
+                };
+                if host == "test" {
+                    holding(test.reactor());
+                    assert!(!fails, "the reason");
+                    return Ok(());
+                }
+                let holding = std::cell::Cell::new(Some(holding));
+                world.host(host).start(move |reactor| {
+                    holding.take().map(|holding| holding(reactor));
+                });
+                assert!(!fails, "the reason");
+                Ok(())
+            });
+            let failed = failed.unwrap_err();
+            let text = failed.to_string();
+            assert_eq!(failed.problems.len(), 1, "{text}");
+            assert!(text.contains("ROPEWALK_SEED=7"), "{text}");
+            let leaves = host == "test";
+            let expected = match (fails, leaves) {
+                (true, _) => "the test panicked: the reason",
+                (false, true) => "it has left these behind",
+                (false, false) => "what was dropped at the end panicked: nobody has called",
+            };
+            assert!(text.contains(expected), "{text}");
+        }
+    }
 }
 
 #[test]
