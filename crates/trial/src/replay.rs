@@ -38,13 +38,24 @@ pub(crate) fn command(target: &Target, name: &str, seed: u64) -> String {
     }
     match (target.binary, target.krate) {
         (Some(binary), _) => command += &format!(" --bin {binary}"),
-        (None, Some(krate)) if target.is_integration_test => command += &format!(" --test {krate}"),
+        (None, Some(krate)) if target.is_integration_test => {
+            command += &format!(" --test {}", file_name(krate));
+        }
         (None, Some(_)) => command += " --lib",
         (None, None) => {}
     }
     // The harness's names have no crate.
     let within = name.split_once("::").map_or(name, |(_, within)| within);
     command + &format!(" {within} -- --exact")
+}
+
+/// A test target, by the name of its crate, which has `_` where the target may have `-`; a pattern,
+/// as cargo takes it, finds either.
+fn file_name(krate: &str) -> String {
+    match krate.contains('_') {
+        true => format!("'{}'", krate.replace('_', "[_-]")),
+        false => krate.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -63,6 +74,13 @@ mod tests {
             command(&target, "rooms::full::refuses", 17),
             "ROPEWALK_SEED=17 cargo test -p chat --test rooms full::refuses -- --exact"
         );
+        // From `tests/full-rooms.rs` or `tests/full_rooms.rs`.
+        target.krate = Some("full_rooms");
+        assert_eq!(
+            command(&target, "full_rooms::refuses", 17),
+            "ROPEWALK_SEED=17 cargo test -p chat --test 'full[_-]rooms' refuses -- --exact"
+        );
+        target.krate = Some("chat");
         target.is_integration_test = false;
         assert_eq!(
             command(&target, "chat::tests::greets", 0),
