@@ -9,6 +9,7 @@ use std::thread;
 
 use ropewalk_reactor::driver::Wake;
 use ropewalk_reactor::{Baton, PoolJob, PoolThread};
+use tracing::dispatcher;
 
 use crate::waker::SimWaker;
 
@@ -133,8 +134,10 @@ pub(crate) fn run(job: PoolJob, waker: &Arc<SimWaker>, key: usize) -> Option<Arc
         key,
     });
     let own = Arc::clone(&turns);
+    // What it logs is for whoever hears the world.
+    let log = dispatcher::get_default(Clone::clone);
     let work = move || {
-        job.run(Arc::clone(&own) as Arc<dyn Baton>);
+        dispatcher::with_default(&log, || job.run(Arc::clone(&own) as Arc<dyn Baton>));
         own.end();
     };
     let started = thread::Builder::new()

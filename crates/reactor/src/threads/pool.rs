@@ -165,7 +165,8 @@ impl ThreadPool {
         let shown = name.clone();
         let logged = move || {
             if let Err(panicked) = run_guarded(job) {
-                tracing::error!(job = %shown, "{panicked}");
+                let panic = panicked.as_error();
+                tracing::error!(job = %shown, panic, "a job in a thread panicked");
             }
         };
         self.start(name, Box::new(logged)).map(drop)

@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use ropewalk_core::testing::{Pair, success_result_of};
-use ropewalk_core::{Deferred, Failure, FailureReporter, Panicked, Protocol, Transport};
+use ropewalk_core::{
+    Deferred, Failure, FailureReporter, Panicked, Protocol, Transport, defer_later,
+};
 use ropewalk_trial::{
     Driver, LogCapture, Problem, Trial, flush_logged_errors, flush_logged_if, logged,
 };
@@ -97,7 +99,7 @@ fn failures_are_found_however_they_were_logged() {
         test.reactor()
             .call_later(Duration::ZERO, || panic!("in a timer"));
         test.reactor().spawn(async { panic!("in a task") });
-        ropewalk_core::defer_later::<(), _>(test.reactor(), Duration::from_millis(1), || ())
+        defer_later::<(), _>(test.reactor(), Duration::from_millis(1), || ())
             .await?;
         let panics = flush_logged_errors::<Panicked>();
         assert_eq!(panics.len(), 2, "{panics:?}");
@@ -154,6 +156,23 @@ fn what_jobs_log_in_their_threads_is_in_the_log_of_the_test() {
         });
         passed.unwrap_or_else(|failed| panic!("{failed}"));
     }
+}
+
+#[test]
+fn what_jobs_on_other_hosts_log_is_in_the_log_of_the_test() {
+    let passed = Trial::new("kit::jobs").run_with([1], |test| async move {
+        let world = test.world().expect("a simulated world");
+        world.host("server").start(|reactor| {
+            let panics = || panic!("over there");
+            reactor.call_in_thread(panics).expect("there is room");
+        });
+        defer_later::<(), _>(test.reactor(), Duration::from_secs(60), || ()).await?;
+        let panics = flush_logged_errors::<Panicked>();
+        assert_eq!(panics.len(), 1, "{:?}", logged());
+        assert!(panics[0].to_string().ends_with("over there"), "{panics:?}");
+        Ok(())
+    });
+    passed.unwrap_or_else(|failed| panic!("{failed}"));
 }
 
 #[test]
