@@ -42,7 +42,11 @@ pub(crate) fn test(
         ReturnType::Default => name.span(),
         ReturnType::Type(_, result) => result.span(),
     };
-    let finish = quote_spanned!(at_result=> #krate::finish(#result).await);
+    let finish = quote_spanned! {at_result=>
+        #[allow(unused_imports)]
+        use #krate::{Finish as _, FinishByText as _};
+        #krate::Outcome::new(#result).finish().await
+    };
     let settings = settings(&arguments);
     // It stands at the function's name, and is no code that lints are to look at.
     let at_name = name.span().resolved_at(Span::call_site());

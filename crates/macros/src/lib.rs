@@ -14,8 +14,13 @@ use proc_macro::TokenStream;
 /// fails if it leaves anything behind.
 ///
 /// The function may be async, or return a `Deferred<()>` or anything else that is
-/// `IntoDeferred<()>`: `()`, a `Result`. Each of its parameters is something that is `FromTest`, by
-/// value or by reference: the reactor's `Handle`, the `World` around it, the `Seed`. It may have none.
+/// `IntoDeferred<()>`: `()`, a `Result`; or a `Result<(), E>` with an `E` that can be shown, such as
+/// `Box<dyn Error>`. Each of its parameters is something that is `FromTest`, by value or by reference:
+/// the reactor's `Handle`, the `World` around it, the `Seed`. It may have none.
+///
+/// After `use ropewalk::*`, there or in a module whose names are taken over by `use super::*`, a plain
+/// `#[test]` is ambiguous, since that imports this one too: `use core::prelude::v1::test;` beside it
+/// says which is meant.
 ///
 /// ```ignore
 /// #[ropewalk::test]

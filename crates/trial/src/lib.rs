@@ -53,5 +53,5 @@ pub use self::capture::{LogCapture, flush_logged_errors, flush_logged_if, logged
 pub use self::log_event::LogEvent;
 pub use self::replay::Target;
 pub use self::report::{Problem, TestFailed};
-pub use self::test::{FromTest, Seed, Test, finish, reactor};
+pub use self::test::{Finish, FinishByText, FromTest, Outcome, Seed, Test, reactor};
 pub use self::trial::{Driver, Trial};

@@ -1,8 +1,9 @@
 //! What a test is given: [`Test`], and what can be made of it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::fmt;
 
-use ropewalk_core::{Failure, IntoDeferred};
+use ropewalk_core::{Deferred, Failure, IntoDeferred};
 use ropewalk_reactor::Handle;
 use ropewalk_sim::World;
 
@@ -164,8 +165,42 @@ impl FromTest for Seed {
     }
 }
 
-/// What a test has come to. For `#[test]`, which writes calls of it.
+/// What a test has come to. For `#[test]`, which writes `Outcome::new(result).finish()`: what can be
+/// a Deferred is one ([`Finish`]); of any other `Result` ([`FinishByText`], found by reference) the
+/// error's text is told, as the standard library's own tests tell it. `Box<dyn Error>` is no
+/// `Error`, and so cannot be a failure itself.
 #[doc(hidden)]
-pub async fn finish(result: impl IntoDeferred<()>) -> Result<(), Failure> {
-    result.into_deferred().await
+pub struct Outcome<T>(Cell<Option<T>>);
+
+impl<T> Outcome<T> {
+    pub fn new(result: T) -> Self {
+        Self(Cell::new(Some(result)))
+    }
+}
+
+#[doc(hidden)]
+pub trait Finish {
+    fn finish(self) -> Deferred<()>;
+}
+
+impl<T: IntoDeferred<()>> Finish for Outcome<T> {
+    fn finish(self) -> Deferred<()> {
+        let result = self.0.take();
+        result.map_or_else(|| Deferred::succeed(()), T::into_deferred)
+    }
+}
+
+#[doc(hidden)]
+pub trait FinishByText {
+    fn finish(&self) -> Deferred<()>;
+}
+
+impl<E: fmt::Debug> FinishByText for Outcome<Result<(), E>> {
+    #[track_caller]
+    fn finish(&self) -> Deferred<()> {
+        match self.0.take() {
+            Some(Err(error)) => Deferred::fail(Failure::msg(format!("{error:?}"))),
+            _ => Deferred::succeed(()),
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! The attribute, as a user writes it.
 
+use std::error::Error;
 use std::time::Duration;
 
 use ropewalk_core::{Deferred, Failure, IntoDeferred, defer_later};
@@ -59,6 +60,19 @@ async fn more_parameters(test: Test, Seed(seed): Seed, mut reactor: Handle, agai
     assert_eq!(again.0, seed + 1);
     reactor = reactor.clone();
     assert_eq!(reactor.datagram_ports(), 0);
+}
+
+#[kit::test(crate = "kit")]
+async fn a_result_as_tests_of_the_standard_library_may_have() -> Result<(), Box<dyn Error>> {
+    "7".parse::<u8>()?;
+    Ok(())
+}
+
+#[kit::test(crate = "kit")]
+#[should_panic(expected = "InvalidDigit")]
+fn an_error_that_is_no_failure() -> Result<(), Box<dyn Error + Send + Sync>> {
+    "x".parse::<u8>()?;
+    Ok(())
 }
 
 /// A doc comment, and attributes of others.
