@@ -171,7 +171,8 @@ mod tests {
         let log = case.log();
         let noted = log.clone();
         case.reactor().call_when_running(call);
-        case.reactor().call_when_running(move || noted.note("later"));
+        case.reactor()
+            .call_when_running(move || noted.note("later"));
         case.until_noted(&log, "later");
     }
 

@@ -99,8 +99,7 @@ fn failures_are_found_however_they_were_logged() {
         test.reactor()
             .call_later(Duration::ZERO, || panic!("in a timer"));
         test.reactor().spawn(async { panic!("in a task") });
-        defer_later::<(), _>(test.reactor(), Duration::from_millis(1), || ())
-            .await?;
+        defer_later::<(), _>(test.reactor(), Duration::from_millis(1), || ()).await?;
         let panics = flush_logged_errors::<Panicked>();
         assert_eq!(panics.len(), 2, "{panics:?}");
         assert!(panics[0].to_string().contains("in a timer"), "{panics:?}");
