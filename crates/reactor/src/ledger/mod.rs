@@ -47,7 +47,7 @@ struct Entries {
     all: RefCell<Vec<Entry>>,
     made: Cell<u64>,
     sweep_at: Cell<usize>,
-    /// Entries below this number were there when somebody asked whether all has ended.
+    /// Entries below this number were there when somebody began to wait until all has ended.
     before_the_end: Cell<u64>,
     /// Timers of these that have run since.
     late: RefCell<Vec<Live>>,
@@ -284,7 +284,9 @@ impl Entries {
         self.before_the_end.set(self.made.get());
     }
 
+    /// The timers that were late. The wait is over: those that run from now on are not.
     fn ran_late(&self) -> Vec<Live> {
+        self.before_the_end.set(0);
         self.late.take()
     }
 

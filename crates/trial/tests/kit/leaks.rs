@@ -133,6 +133,23 @@ fn a_timer_that_runs_while_a_connection_is_waited_for_counts_as_left() {
 }
 
 #[test]
+fn a_timer_that_runs_in_time_is_no_leak_though_something_was_waited_for_before() {
+    let passed = run(|test| async move {
+        let reactor = test.reactor();
+        reactor.call_later(Duration::from_millis(5), || ());
+        let left = reactor.track().settled(Duration::ZERO).await?;
+        assert_eq!(
+            left.iter()
+                .filter(|left| left.kind == LiveKind::Timer)
+                .count(),
+            1
+        );
+        defer_later::<(), _>(reactor, Duration::from_millis(20), || ()).await
+    });
+    passed.unwrap_or_else(|failed| panic!("{failed}"));
+}
+
+#[test]
 fn a_task_is_named_with_its_place() {
     let line = line!() + 2;
     let left = left(|test| async move {
