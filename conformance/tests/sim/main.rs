@@ -6,7 +6,15 @@ mod subject;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let seed = std::env::var("ROPEWALK_SEED").ok();
-    let seed = seed.and_then(|seed| seed.parse().ok()).unwrap_or(1);
-    ropewalk_conformance::run(subject::Sim { seed })
+    let seed = match std::env::var_os("ROPEWALK_SEED") {
+        Some(text) => text.to_string_lossy().parse(),
+        None => Ok(1),
+    };
+    match seed {
+        Ok(seed) => ropewalk_conformance::run(subject::Sim { seed }),
+        Err(error) => {
+            eprintln!("ROPEWALK_SEED is to be the number of a seed: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
