@@ -164,7 +164,8 @@ fn a_connection_that_is_always_ready_does_not_keep_a_poll(bare: &Bare<'_>) {
     // near.
     bare.react(move |driver, event| {
         let is_read = matches!(event, Event::Received(of, _) if *of == server);
-        if is_read && total.get() < ALL {
+        let takes_more = *event == Event::Writable(client);
+        if (is_read || takes_more) && total.get() < ALL {
             let mut output = OutputQueue::default();
             output.write(&[0; 256 * 1024]);
             let before = output.len();
