@@ -1,11 +1,16 @@
 //! How a test is run again with the seed that it failed with.
 
 use std::env;
+use std::fs;
 
 use ropewalk_core::Failure;
+use ropewalk_sim::World;
 
 /// The variable that has the seed.
 pub(crate) const VARIABLE: &str = "ROPEWALK_SEED";
+
+/// The variable that has the file for what is sent in the simulated world.
+const CAPTURE: &str = "ROPEWALK_PCAP";
 
 /// What cargo says of the program that a test is part of. For `#[test]`, which fills it in.
 #[doc(hidden)]
@@ -28,6 +33,27 @@ pub(crate) fn wanted_seed() -> Result<Option<u64>, Failure> {
         Failure::new(error).context(doing)
     });
     number.map(Some)
+}
+
+/// Captures what is sent in `world`, if that is asked for.
+pub(crate) fn begin_capture(world: Option<&World>) {
+    if let Some(world) = world.filter(|_| env::var_os(CAPTURE).is_some()) {
+        world.capture();
+    }
+}
+
+/// Writes what was sent in `world` to the file that is asked for.
+pub(crate) fn end_capture(world: Option<&World>) -> Result<(), Failure> {
+    let (Some(world), Some(file)) = (world, env::var_os(CAPTURE)) else {
+        return Ok(());
+    };
+    let written = fs::write(&file, world.take_capture());
+    written.map_err(|error| {
+        let file = file.display();
+        Failure::new(error).context(format!(
+            "writing what was sent to {file}, as {CAPTURE} says"
+        ))
+    })
 }
 
 /// The command that runs the test `name` with `seed`, as far as it is known.

@@ -123,7 +123,9 @@ impl Trial {
     }
 
     /// Runs `body` once for each seed, until one fails; or for the one seed alone that the
-    /// environment variable `ROPEWALK_SEED` has.
+    /// environment variable `ROPEWALK_SEED` has. What is sent in the simulated world goes to the file
+    /// that `ROPEWALK_PCAP` names, in the format that Wireshark reads; the last run's, if there are
+    /// several.
     ///
     /// # Errors
     /// It failed, or left something behind.
@@ -168,7 +170,11 @@ impl Trial {
         let end = match self.driver.reactor(seed) {
             Ok((reactor, world)) => {
                 let test = Test::new(reactor.handle(), world.clone(), seed);
-                let end = run_on(reactor, test, self.timeout, log, body);
+                replay::begin_capture(world.as_ref());
+                let mut end = run_on(reactor, test, self.timeout, log, body);
+                if let Err(failure) = replay::end_capture(world.as_ref()) {
+                    end.problems.push(Problem::NotRun(failure));
+                }
                 trace = world.as_ref().map(World::trace).unwrap_or_default();
                 end.dropping(|| drop(world))
             }
