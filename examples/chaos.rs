@@ -5,10 +5,11 @@
 
 use std::env;
 use std::error::Error;
+use std::fmt;
 use std::ops::Range;
 use std::process::ExitCode;
 
-use ropewalk_chaos::{Workload, run};
+use ropewalk_chaos::{Report, Workload, run};
 
 const USAGE: &str =
     "usage: chaos [--seed N | --seeds A..B] [--hours H] [--only WORKLOAD] [--until-failure]
@@ -67,6 +68,7 @@ fn main() -> ExitCode {
         }
     };
     let mut failed = false;
+    let mut all = All::default();
     for seed in given.seeds {
         let report = run(seed, given.hours, given.only);
         if let Some(failure) = report.failure() {
@@ -74,9 +76,49 @@ fn main() -> ExitCode {
             failed = true;
         }
         println!("{report}");
+        all.add(&report);
         if failed && given.until_failure {
             break;
         }
     }
+    if all.runs > 1 {
+        eprintln!("{all}");
+    }
     ExitCode::from(u8::from(failed))
+}
+
+/// What all runs come to.
+#[derive(Default)]
+struct All {
+    runs: u64,
+    faults: usize,
+    events: u64,
+    asked: u64,
+    answered: u64,
+    asked_under_faults: u64,
+    cut_under_faults: u64,
+}
+
+impl All {
+    fn add(&mut self, report: &Report) {
+        self.runs += 1;
+        self.faults += report.faults;
+        self.events += report.outcome.events;
+        self.asked += report.outcome.asked;
+        self.answered += report.outcome.answered;
+        self.asked_under_faults += report.outcome.asked_under_faults;
+        self.cut_under_faults += report.outcome.cut_under_faults;
+    }
+}
+
+impl fmt::Display for All {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let share = 100.0 * self.cut_under_faults as f64 / self.asked_under_faults.max(1) as f64;
+        write!(
+            f,
+            "{} runs, {} faults, {} events; {} requests, of which {} were answered; {share:.1} % of \
+             those under faults were cut off",
+            self.runs, self.faults, self.events, self.asked, self.answered
+        )
+    }
 }

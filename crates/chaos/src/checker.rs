@@ -4,7 +4,7 @@
 //! alive is counted, so that at rest nothing is left.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use ropewalk_core::Failure;
@@ -18,6 +18,8 @@ pub(crate) enum Phase {
     Settling,
     /// Each request has its answer.
     Judged,
+    /// Programs are stopped, which finish what they are at. What a server has accepted is answered.
+    Stopping,
     /// Nobody asks for anything; all comes to rest.
     Quiet,
 }
@@ -30,6 +32,10 @@ pub(crate) struct Counts {
     pub(crate) cut: u64,
     /// Answered since the faults were over.
     pub(crate) recovered: u64,
+    /// Asked while there were faults, and those of them that were cut off.
+    pub(crate) asked_under_faults: u64,
+    /// See [`asked_under_faults`](Self::asked_under_faults).
+    pub(crate) cut_under_faults: u64,
 }
 
 pub(crate) struct Checker {
@@ -38,6 +44,8 @@ pub(crate) struct Checker {
     live: RefCell<BTreeMap<&'static str, usize>>,
     counts: RefCell<BTreeMap<&'static str, Counts>>,
     number: Cell<u64>,
+    /// The requests that servers have begun to answer, since nothing is wrong.
+    accepted: RefCell<BTreeSet<u64>>,
 }
 
 impl Checker {
@@ -48,6 +56,7 @@ impl Checker {
             live: RefCell::default(),
             counts: RefCell::default(),
             number: Cell::new(0),
+            accepted: RefCell::default(),
         })
     }
 
@@ -57,6 +66,9 @@ impl Checker {
 
     pub(crate) fn set_phase(&self, phase: Phase) {
         self.phase.set(phase);
+        if phase == Phase::Faults {
+            self.accepted.borrow_mut().clear();
+        }
         if phase == Phase::Judged {
             for counts in self.counts.borrow_mut().values_mut() {
                 counts.recovered = 0;
@@ -91,14 +103,32 @@ impl Checker {
 
     /// A request of this workload begins.
     pub(crate) fn ask(self: &Rc<Self>, workload: &'static str) -> Request {
-        self.counts.borrow_mut().entry(workload).or_default().asked += 1;
+        let phase = self.phase();
+        let mut counts = self.counts.borrow_mut();
+        let counts = counts.entry(workload).or_default();
+        counts.asked += 1;
+        counts.asked_under_faults += u64::from(phase == Phase::Faults);
         Request {
             number: self.next_number(),
             workload,
-            must: self.phase() == Phase::Judged,
+            asked_in: phase,
+            must: matches!(phase, Phase::Judged | Phase::Stopping),
             checker: Rc::clone(self),
             over: false,
         }
+    }
+
+    /// A server begins to answer this request: a stop does not keep it from that.
+    pub(crate) fn accept(&self, number: u64) {
+        if matches!(self.phase(), Phase::Judged | Phase::Stopping) {
+            self.accepted.borrow_mut().insert(number);
+        }
+    }
+
+    /// Whether this request, which was made when nothing was wrong, is to be answered.
+    fn owes(&self, number: u64) -> bool {
+        let is_stopping = matches!(self.phase(), Phase::Stopping | Phase::Quiet);
+        !is_stopping || self.accepted.borrow().contains(&number)
     }
 
     /// Something of this kind lives as long as what is returned.
@@ -132,6 +162,7 @@ impl Checker {
 pub(crate) struct Request {
     pub(crate) number: u64,
     workload: &'static str,
+    asked_in: Phase,
     /// Nothing is wrong: it must be answered.
     must: bool,
     checker: Rc<Checker>,
@@ -159,9 +190,11 @@ impl Request {
         }
         let (number, workload) = (self.number, self.workload);
         let mut counts = self.checker.counts.borrow_mut();
-        counts.entry(workload).or_default().cut += 1;
+        let of_workload = counts.entry(workload).or_default();
+        of_workload.cut += 1;
+        of_workload.cut_under_faults += u64::from(self.asked_in == Phase::Faults);
         drop(counts);
-        if self.must {
+        if self.must && self.checker.owes(number) {
             self.checker.violation(format!(
                 "{workload}: request {number} got no answer, though all faults were over{why}"
             ));

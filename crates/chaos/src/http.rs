@@ -105,6 +105,7 @@ impl Pages {
                 .unwrap_or(0)
         };
         let (id, len) = (number(), number());
+        self.program.checker().accept(id);
         let whole = || content(id, 0, len as usize);
         let body = match kind {
             "whole" => Body::from(whole()),

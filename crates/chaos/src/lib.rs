@@ -10,6 +10,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod bulk;
 mod certificates;
 mod checker;
 mod content;

@@ -36,6 +36,7 @@ pub(crate) fn server(
         LineReceiver::new(Answerer {
             program: for_each.clone(),
             is_paused: false,
+            is_draining: false,
             held: None,
         })
     };
@@ -57,6 +58,8 @@ pub(crate) fn asker(questions: Questions) -> LineReceiver<impl LineProtocol> {
 struct Answerer {
     program: Program,
     is_paused: bool,
+    /// What comes now is not answered any more.
+    is_draining: bool,
     /// By mistake: an answer that comes after its successor.
     held: Option<Vec<u8>>,
 }
@@ -111,11 +114,14 @@ impl Answerer {
 
 impl LineProtocol for Answerer {
     fn line_received(&mut self, transport: &mut LineTransport<'_>, line: &[u8]) {
-        if self.errs(transport, line) {
+        if self.is_draining || self.errs(transport, line) {
             return;
         }
         match question(line) {
-            Some(question) => transport.send_line(&answer(question)),
+            Some(question) => {
+                self.program.checker().accept(question.0);
+                transport.send_line(&answer(question));
+            }
             None => {
                 let text = String::from_utf8_lossy(line).into_owned();
                 self.program
@@ -126,6 +132,13 @@ impl LineProtocol for Answerer {
         if let Some(held) = self.held.take() {
             transport.send_line(&held);
         }
+    }
+
+    /// Unread lines would reset a connection that is closed, and what is answered with it: so only
+    /// one way is, and the client closes the other.
+    fn drain(&mut self, transport: &mut LineTransport<'_>) {
+        self.is_draining = true;
+        transport.lose_write_connection();
     }
 
     fn write_paused(&mut self, transport: &mut LineTransport<'_>) {

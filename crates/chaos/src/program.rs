@@ -1,13 +1,14 @@
 //! A program on a host of the world: what its parts are lent, and how they begin.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
 use ropewalk_core::policies::TimeoutFactory;
-use ropewalk_core::{Connection, Factory, Failure};
-use ropewalk_reactor::Handle;
+use ropewalk_core::{Connection, Factory, Failure, Port};
+use ropewalk_reactor::{Handle, Ledger};
 use ropewalk_sim::{Disk, Random};
 
 use crate::certificates::Certificates;
@@ -17,6 +18,10 @@ use crate::mistake::Mistake;
 
 /// How long a program waits before it tries again to listen.
 const LISTEN_AGAIN: Duration = Duration::from_secs(2);
+
+/// How long a port is open, and then closed, on average.
+const OPEN: Duration = Duration::from_secs(120);
+const CLOSED: Duration = Duration::from_secs(1);
 
 /// How long a server keeps a connection on which nothing happens.
 const IDLE: Duration = Duration::from_secs(120);
@@ -32,6 +37,8 @@ pub(crate) struct Surroundings {
     pub(crate) mistake: Option<Mistake>,
     /// The address that nobody talks to.
     pub(crate) shunned: IpAddr,
+    /// What the programs that run have begun, if it is noted.
+    pub(crate) ledgers: RefCell<BTreeMap<&'static str, Ledger>>,
 }
 
 /// A program that runs. Cheap to clone.
@@ -58,19 +65,35 @@ impl Program {
     }
 
     /// A time of `mean` on average.
-    fn pause(&self, mean: Duration) -> Duration {
+    pub(crate) fn pause(&self, mean: Duration) -> Duration {
         let mut random = self.around.random.borrow_mut();
         random.between(Duration::ZERO, mean * 2)
     }
 
-    /// Listens, and if that cannot be done, tries again later.
+    /// Listens, and if that cannot be done, tries again later. As long as there are faults, the port
+    /// is closed now and then, and opened again.
     pub(crate) fn listen(&self, endpoint: &str, factory: Rc<dyn Factory>) {
         let parsed = endpoint.parse().expect("the endpoints here are right");
-        if self.reactor.listen(&parsed, Rc::clone(&factory)).is_err() {
-            let (program, endpoint) = (self.clone(), endpoint.to_owned());
-            let again = move || program.listen(&endpoint, factory);
-            drop(self.reactor.call_later(LISTEN_AGAIN, again));
+        let listening = self.reactor.listen(&parsed, Rc::clone(&factory));
+        let (program, endpoint) = (self.clone(), endpoint.to_owned());
+        let again = move || program.listen(&endpoint, factory);
+        match listening {
+            Err(_) => drop(self.reactor.call_later(LISTEN_AGAIN, again)),
+            Ok(port) if self.checker().phase() == Phase::Faults => self.close_later(port, again),
+            Ok(_) => {}
         }
+    }
+
+    fn close_later(&self, port: Port, again: impl FnOnce() + 'static) {
+        let program = self.clone();
+        let close = move || {
+            if program.checker().phase() == Phase::Faults {
+                port.stop_listening();
+                let closed = program.pause(CLOSED);
+                drop(program.reactor.call_later(closed, again));
+            }
+        };
+        drop(self.reactor.call_later(self.pause(OPEN), close));
     }
 
     /// Listens, and ends connections that are idle: a peer that has crashed says nothing.

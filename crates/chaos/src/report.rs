@@ -46,9 +46,12 @@ pub fn run_plan(plan: &Plan) -> Report {
             plan.seed,
             |_| all,
             |world, faults| {
-                let outcome = Run::new(plan, world).run(faults);
+                // To note what is begun takes its time: that is for what has failed.
+                let before = first.take();
+                let is_tracked = before.is_some() || std::env::var_os("CHAOS_TRACK").is_some();
+                let outcome = Run::new(plan, world, is_tracked).run(faults);
                 let wrong = outcome.violations.join("\n");
-                let told = first.take().unwrap_or(outcome);
+                let told = before.unwrap_or(outcome);
                 first.set(Some(told));
                 match wrong.is_empty() {
                     true => Ok(()),

@@ -1,14 +1,16 @@
 //! A run: a world with all workloads under faults, hour by hour.
 //!
 //! In each hour faults come and go for a while. Then they end; some minutes later each request must
-//! have its answer; and then nobody asks any more, and all must come to rest.
+//! have its answer; then programs are stopped, which finish what they have begun; and then nobody asks
+//! any more, and all must come to rest.
 
 use std::cell::RefCell;
 use std::net::Ipv6Addr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use ropewalk_sim::{Host, Link, Planned, Random, Schedule, World};
+use ropewalk_reactor::Ledger;
+use ropewalk_sim::{Fault, Host, Link, Planned, Random, Schedule, World};
 
 use crate::certificates::Certificates;
 use crate::checker::{Checker, Phase};
@@ -26,11 +28,27 @@ const BEGINNING: Duration = Duration::from_secs(1);
 const FAULTS: Duration = Duration::from_secs(36 * 60);
 const SETTLING: Duration = Duration::from_secs(10 * 60);
 const JUDGED: Duration = Duration::from_secs(5 * 60);
-const QUIET: Duration = Duration::from_secs(9 * 60);
+const STOPPING: Duration = Duration::from_secs(2 * 60);
+const QUIET: Duration = Duration::from_secs(7 * 60);
 
-/// One fault in so long, on average; and how long one lasts at most, but for one in ten.
+/// One fault in so long, on average; and how long one lasts at most, but for one in so many: often
+/// and short, so that most requests meet one, and most get through.
 const GAP: Duration = Duration::from_secs(6);
-const MOST: Duration = Duration::from_secs(120);
+const MOST: Duration = Duration::from_secs(10);
+const LONG_ONES: u64 = 50;
+
+/// The hosts whose programs are stopped when nothing is wrong, and how long they are not there.
+const STOPPED: [&str; 3] = ["server", "gate", "second"];
+const STOPPED_FOR: Duration = Duration::from_secs(2);
+
+/// The ways that most requests go, on which faults come so often, each.
+const WAYS: [(&str, &str); 4] = [
+    ("client", "server"),
+    ("far", "server"),
+    ("client", "gate"),
+    ("gate", "server"),
+];
+const GAP_OF_WAYS: Duration = Duration::from_secs(25);
 
 /// The error that is expected while a host may have no more descriptors.
 const CANNOT_ACCEPT: &str = "cannot accept connections; trying again";
@@ -57,6 +75,10 @@ pub struct Outcome {
     pub asked: u64,
     /// See [`asked`](Self::asked).
     pub answered: u64,
+    /// How many were made while there were faults, and cut off.
+    pub asked_under_faults: u64,
+    /// See [`asked_under_faults`](Self::asked_under_faults).
+    pub cut_under_faults: u64,
     /// What did not hold. The run ends with the first.
     pub violations: Vec<String>,
     /// Two runs with the same one were the same.
@@ -70,10 +92,15 @@ impl Plan {
         let mut random = Random::stream(self.seed, 77);
         let mut all = Vec::new();
         for hour in 0..self.hours {
-            let faults = Schedule::random(&mut random, &HOSTS, FAULTS, GAP);
+            let mut faults = Schedule::random(&mut random, &HOSTS, FAULTS, GAP).0;
+            for (one, other) in WAYS {
+                let ends = [one, other];
+                faults.extend(Schedule::random(&mut random, &ends, FAULTS, GAP_OF_WAYS).0);
+            }
+            faults.sort_by_key(|planned| planned.at);
             let begins = BEGINNING + HOUR * hour;
-            for mut planned in faults.0 {
-                if random.below(10) > 0 {
+            for mut planned in faults {
+                if random.below(LONG_ONES) > 0 {
                     planned.lasts = planned.lasts.min(MOST);
                 }
                 let at = begins + planned.at;
@@ -87,7 +114,8 @@ impl Plan {
 /// All parts of an hour together.
 const HOUR: Duration = Duration::from_secs(3600);
 const _: () = assert!(
-    FAULTS.as_secs() + SETTLING.as_secs() + JUDGED.as_secs() + QUIET.as_secs() == HOUR.as_secs()
+    FAULTS.as_secs() + SETTLING.as_secs() + JUDGED.as_secs() + STOPPING.as_secs() + QUIET.as_secs()
+        == HOUR.as_secs()
 );
 
 /// What a host has.
@@ -102,6 +130,7 @@ struct Held {
 
 pub(crate) struct Run {
     plan: Plan,
+    is_tracked: bool,
     world: World,
     hosts: Vec<Host>,
     workloads: Vec<Workload>,
@@ -110,7 +139,8 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    pub(crate) fn new(plan: &Plan, world: &World) -> Self {
+    /// If `is_tracked`, what is left over is called by its name and its place.
+    pub(crate) fn new(plan: &Plan, world: &World, is_tracked: bool) -> Self {
         // The end of another world may have left some.
         drop(take_errors());
         let hosts: Vec<_> = HOSTS.iter().map(|name| world.host(name)).collect();
@@ -131,11 +161,13 @@ impl Run {
             disk: hosts[0].disk(),
             mistake: plan.mistake,
             shunned: far.addresses()[0],
+            ledgers: RefCell::default(),
         });
         let all = Workload::ALL.into_iter();
         let workloads = all.filter(|one| plan.only.is_none_or(|only| only == *one));
         Self {
             plan: *plan,
+            is_tracked,
             world: world.clone(),
             hosts,
             workloads: workloads.collect(),
@@ -163,8 +195,12 @@ impl Run {
         self.checker.set_phase(Phase::Quiet);
         for (host, name) in self.hosts.iter().zip(HOSTS) {
             let (around, workloads) = (Rc::clone(&self.around), self.workloads.clone());
+            let is_tracked = self.is_tracked;
             host.start(move |reactor| {
                 let around = Rc::clone(&around);
+                if is_tracked {
+                    around.ledgers.borrow_mut().insert(name, reactor.track());
+                }
                 let reactor = reactor.clone();
                 let program = Program { reactor, around };
                 for workload in &workloads {
@@ -208,8 +244,21 @@ impl Run {
                 self.checker.violation(text);
             }
         }
+        self.checker.set_phase(Phase::Stopping);
+        if !self.stops() {
+            return false;
+        }
         self.checker.set_phase(Phase::Quiet);
         self.goes_on(QUIET) && self.rests(at_rest, living)
+    }
+
+    /// One after the other, those that serve are asked to end, and started again. Whether all held.
+    fn stops(&self) -> bool {
+        STOPPED.iter().all(|name| {
+            let stop = Fault::Stop((*name).to_owned());
+            self.world.inflict(&stop, STOPPED_FOR);
+            self.goes_on(STOPPING / STOPPED.len() as u32)
+        })
     }
 
     /// Lets time pass, until something does not hold. Whether all held.
@@ -233,7 +282,9 @@ impl Run {
     fn rests(&self, at_rest: &[Held], living: &[(&'static str, usize)]) -> bool {
         for ((host, before), now) in self.hosts.iter().zip(at_rest).zip(self.held()) {
             if *before != now {
-                let text = format!("at rest, {} has {now:?}, not {before:?}", host.name());
+                let name = host.name();
+                let left = self.left(&name);
+                let text = format!("at rest, {name} has {now:?}, not {before:?}{left}");
                 self.checker.violation(text);
             }
         }
@@ -243,6 +294,13 @@ impl Run {
             self.checker.violation(text);
         }
         !self.checker.has_violation()
+    }
+
+    /// What the program of a host has begun, a line each, if it is noted.
+    fn left(&self, host: &str) -> String {
+        let ledgers = self.around.ledgers.borrow();
+        let live = ledgers.get(host).map(Ledger::live).unwrap_or_default();
+        live.iter().map(|live| format!("\n  {live}")).collect()
     }
 
     fn held(&self) -> Vec<Held> {
@@ -259,23 +317,26 @@ impl Run {
     }
 
     fn outcome(&self) -> Outcome {
-        let (mut asked, mut answered) = (0, 0);
+        let mut outcome = Outcome::default();
         for workload in &self.workloads {
             let counts = self.checker.counts(workload.name());
             self.world.say(&format!("{workload}: {counts:?}"));
-            asked += counts.asked;
-            answered += counts.answered;
+            outcome.asked += counts.asked;
+            outcome.answered += counts.answered;
+            outcome.asked_under_faults += counts.asked_under_faults;
+            outcome.cut_under_faults += counts.cut_under_faults;
         }
         let violations = self.checker.violations();
         for violation in &violations {
             self.world.say(&format!("does not hold: {violation}"));
         }
+        // They know the tasks, which know them.
+        drop(self.around.ledgers.take());
         Outcome {
             events: self.world.events(),
-            asked,
-            answered,
             hash: self.world.hash(),
             violations,
+            ..outcome
         }
     }
 }

@@ -2,11 +2,13 @@
 //!
 //! Holds: what holds of lines, for frames of up to 20,000 bytes.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use ropewalk_core::framing::{FrameTransport, NetstringReceiver, StringProtocol};
 use ropewalk_core::{Address, Factory};
 
+use crate::checker::Checker;
 use crate::program::Program;
 use crate::questions::{PATIENCE, Questions, answer, question};
 use crate::watched::WatchedFactory;
@@ -19,7 +21,14 @@ pub(crate) fn serve(program: &Program) {
 
 /// Connections that answer strings.
 pub(crate) fn server(program: &Program, what: &'static str) -> impl Factory + use<> {
-    let build = |_: &Address| NetstringReceiver::new(Answerer { is_paused: false });
+    let checker = Rc::clone(program.checker());
+    let build = move |_: &Address| {
+        NetstringReceiver::new(Answerer {
+            checker: Rc::clone(&checker),
+            is_paused: false,
+            is_draining: false,
+        })
+    };
     WatchedFactory::new(build, program.checker(), what)
 }
 
@@ -36,15 +45,28 @@ pub(crate) fn call(program: &Program) {
 }
 
 struct Answerer {
+    checker: Rc<Checker>,
     is_paused: bool,
+    is_draining: bool,
 }
 
 impl StringProtocol for Answerer {
     fn string_received(&mut self, transport: &mut FrameTransport<'_>, string: &[u8]) {
+        if self.is_draining {
+            return;
+        }
         match question(string) {
-            Some(question) => transport.send_string(&answer(question)),
+            Some(question) => {
+                self.checker.accept(question.0);
+                transport.send_string(&answer(question));
+            }
             None => transport.abort_connection(),
         }
+    }
+
+    fn drain(&mut self, transport: &mut FrameTransport<'_>) {
+        self.is_draining = true;
+        transport.lose_write_connection();
     }
 
     fn write_paused(&mut self, transport: &mut FrameTransport<'_>) {

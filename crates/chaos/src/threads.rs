@@ -25,6 +25,7 @@ pub(crate) fn serve(program: &Program) {
             order: Order::new(for_each.checker(), "server with threads"),
             answers: VecDeque::new(),
             first: 0,
+            is_draining: false,
         })
     };
     program.serve("tcp:7009", build);
@@ -48,6 +49,7 @@ struct Answerer {
     /// Those that are there, or will be, in their order; and the number of the first.
     answers: VecDeque<Option<Vec<u8>>>,
     first: usize,
+    is_draining: bool,
 }
 
 impl StringProtocol for Answerer {
@@ -57,9 +59,13 @@ impl StringProtocol for Answerer {
 
     fn string_received(&mut self, transport: &mut FrameTransport<'_>, string: &[u8]) {
         self.order.runs("string_received");
+        if self.is_draining {
+            return;
+        }
         let Some(question) = question(string) else {
             return transport.abort_connection();
         };
+        self.program.checker().accept(question.0);
         let place = self.first + self.answers.len();
         self.answers.push_back(None);
         let connection = transport.connection();
@@ -76,6 +82,11 @@ impl StringProtocol for Answerer {
             });
         });
         drop(told);
+    }
+
+    fn drain(&mut self, transport: &mut FrameTransport<'_>) {
+        self.is_draining = true;
+        self.end_if_done(transport);
     }
 
     fn read_closed(&mut self, transport: &mut FrameTransport<'_>) {
@@ -96,6 +107,13 @@ impl Answerer {
             transport.send_string(&answer);
             self.answers.pop_front();
             self.first += 1;
+        }
+        self.end_if_done(transport);
+    }
+
+    fn end_if_done(&self, transport: &mut FrameTransport<'_>) {
+        if self.is_draining && self.answers.is_empty() {
+            transport.lose_write_connection();
         }
     }
 }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use crate::program::Program;
 use crate::{
-    datagrams, forward, http, lines, names, policies, service, store, strings, threads, tls, unix,
+    bulk, datagrams, forward, http, lines, names, policies, service, store, strings, threads, tls, unix,
 };
 
 /// Something that is served and asked for. The first comment of its file says what holds.
@@ -33,6 +33,8 @@ pub enum Workload {
     Names,
     /// Answers that threads make.
     Threads,
+    /// Bodies that are larger than all windows, both ways, to slow readers.
+    Bulk,
     /// A store that keeps what it has acknowledged.
     Store,
 }
@@ -43,7 +45,7 @@ pub(crate) const HOSTS: [&str; 5] = ["server", "second", "gate", "client", "far"
 
 impl Workload {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Http,
         Self::Lines,
         Self::Strings,
@@ -55,6 +57,7 @@ impl Workload {
         Self::Unix,
         Self::Names,
         Self::Threads,
+        Self::Bulk,
         Self::Store,
     ];
 
@@ -73,6 +76,7 @@ impl Workload {
             Self::Unix => "unix",
             Self::Names => "names",
             Self::Threads => "threads",
+            Self::Bulk => "bulk",
             Self::Store => "store",
         }
     }
@@ -92,6 +96,7 @@ impl Workload {
             (Self::Unix, "server") => unix::serve(program),
             (Self::Names, "server" | "second") => names::serve(program),
             (Self::Threads, "server") => threads::serve(program),
+            (Self::Bulk, "server") => bulk::serve(program),
             (Self::Store, "server") => store::serve(program),
             _ => {}
         }
@@ -114,6 +119,7 @@ impl Workload {
                 Self::Datagrams => datagrams::call(program),
                 Self::Names => names::call(program),
                 Self::Threads => threads::call(program),
+                Self::Bulk => bulk::call(program),
                 Self::Store => store::call(program),
                 Self::Unix | Self::Policies => {}
             },

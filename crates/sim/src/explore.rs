@@ -3,12 +3,16 @@
 use std::any::Any;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 use ropewalk_core::Failure;
 
 use crate::random::Random;
 use crate::schedule::Schedule;
 use crate::world::World;
+
+/// How often a scenario that has failed is run again, at most, to find fewer faults.
+const RUNS: usize = 200;
 
 /// How many lines of the trace are shown.
 const SHOWN: usize = 200;
@@ -40,7 +44,9 @@ pub struct Found {
 }
 
 /// Runs `scenario` in a world of this seed, under the faults that `faults` makes of chance. If it
-/// fails, or panics, it is run again and again with fewer faults, until none can be left out.
+/// fails, or panics, it is run again and again with fewer faults, until none can be left out, or it
+/// was run 200 times. A scenario that ends as soon as something is wrong helps: what was to come later
+/// is left out first.
 ///
 /// The scenario makes its hosts, [plans](World::plan) the schedule, lets time pass, and says what is
 /// wrong, if something is. It must do the same for the same seed and the same schedule. A panic in a
@@ -94,8 +100,8 @@ pub fn explore(
             faults: all.0.len(),
         });
     }
+    let least = least(&all, world.now(), |schedule| run(schedule).1.is_some());
     drop(world);
-    let least = all.shrink(|schedule| run(schedule).1.is_some());
     let (world, what) = run(&least);
     Err(Box::new(Found {
         seed,
@@ -105,6 +111,23 @@ pub fn explore(
         trace: world.trace(),
         of: all.0.len(),
     }))
+}
+
+/// The fewest of these faults that still fail, as far as it is found in time. All of them failed at
+/// `end`.
+fn least(all: &Schedule, end: Duration, fails: impl Fn(&Schedule) -> bool) -> Schedule {
+    let mut runs = 0;
+    let mut fails = |schedule: &Schedule| {
+        runs += 1;
+        runs <= RUNS && fails(schedule)
+    };
+    let begun = all.0.iter().filter(|planned| planned.at <= end);
+    let begun = Schedule(begun.cloned().collect());
+    let fewer = match begun.0.len() < all.0.len() && fails(&begun) {
+        true => &begun,
+        false => all,
+    };
+    fewer.shrink(fails)
 }
 
 fn words(panic: &(dyn Any + Send)) -> &str {
@@ -138,3 +161,45 @@ impl fmt::Display for Found {
 }
 
 impl std::error::Error for Found {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::Fault;
+    use crate::schedule::Planned;
+
+    fn faults(count: u64) -> Schedule {
+        let planned = (0..count).map(|number| Planned {
+            at: Duration::from_secs(number),
+            lasts: Duration::from_millis(1),
+            fault: Fault::Pause("host".to_owned()),
+        });
+        Schedule(planned.collect())
+    }
+
+    #[test]
+    fn what_was_to_come_after_the_failure_is_left_out_first() {
+        let asked = std::cell::RefCell::new(Vec::new());
+        let found = least(&faults(1000), Duration::from_secs(3), |schedule| {
+            asked.borrow_mut().push(schedule.0.len());
+            schedule.0.iter().any(|one| one.at.as_secs() == 2)
+        });
+        assert_eq!(found.0.len(), 1);
+        assert_eq!(asked.borrow()[0], 4);
+        assert!(asked.borrow().len() < 12, "{asked:?}");
+    }
+
+    #[test]
+    fn the_fewest_faults_are_not_looked_for_for_ever() {
+        let runs = std::cell::Cell::new(0);
+        let all = faults(1000);
+        let found = least(&all, Duration::from_secs(2000), |schedule| {
+            runs.set(runs.get() + 1);
+            // Every second one is needed.
+            let needed = schedule.0.iter().filter(|one| one.at.as_secs() % 2 == 0);
+            needed.count() == 500
+        });
+        assert_eq!(runs.get(), RUNS);
+        assert!(found.0.len() > 500 && found.0.len() <= 1000);
+    }
+}

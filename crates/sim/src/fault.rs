@@ -50,6 +50,9 @@ pub enum Fault {
     Kill(String),
     /// Its power fails, and comes back at the end.
     Crash(String),
+    /// Its program is asked to end, as by SIGTERM, and finishes what it is at. It is started again at
+    /// the end of this, or when it has ended, if that is later.
+    Stop(String),
     /// Its program stands still, stopped or collecting garbage. Its kernel goes on.
     Pause(String),
     /// All of it stands still, as a virtual machine that is stopped: what comes to it is lost.
@@ -83,6 +86,7 @@ impl Fault {
             | Self::Darkness(host)
             | Self::Kill(host)
             | Self::Crash(host)
+            | Self::Stop(host)
             | Self::Pause(host)
             | Self::Freeze(host)
             | Self::SlowReading(host, _)
@@ -110,6 +114,7 @@ impl fmt::Display for Fault {
             Self::Darkness(host) => write!(f, "darkness around {host}"),
             Self::Kill(host) => write!(f, "kill of {host}"),
             Self::Crash(host) => write!(f, "crash of {host}"),
+            Self::Stop(host) => write!(f, "stop of {host}"),
             Self::Pause(host) => write!(f, "pause of {host}"),
             Self::Freeze(host) => write!(f, "freeze of {host}"),
             Self::SlowReading(host, rate) => write!(f, "slow reading by {host}, {rate} B/s"),
@@ -170,6 +175,8 @@ impl World {
             Fault::Kill(_) if begins => one.kill(),
             Fault::Crash(_) if begins => one.crash(),
             Fault::Kill(_) | Fault::Crash(_) => one.restart(),
+            Fault::Stop(_) if begins => one.ask_to_end(),
+            Fault::Stop(_) => one.restart_when_ended(),
             Fault::Drift(_, rate) => one.set_drift(if begins { *rate } else { 0 }),
             Fault::ClockJump(_, by) if begins => {
                 let far = Duration::from_secs(by.unsigned_abs());

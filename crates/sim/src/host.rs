@@ -17,6 +17,9 @@ use crate::threads::{Worker, Working};
 use crate::trace::What;
 use crate::world::{Main, World};
 
+/// How long until it is looked again whether a program has ended that was asked to.
+const ENDED_AGAIN: Duration = Duration::from_millis(500);
+
 /// A host of a [`World`]. Cheap to clone: a handle to the same host.
 #[derive(Clone)]
 pub struct Host {
@@ -156,6 +159,32 @@ impl Host {
         {
             self.begin(main);
         }
+    }
+
+    /// Stops its program, of which [`restart_when_ended`](Self::restart_when_ended) is to know.
+    pub(crate) fn ask_to_end(&self) {
+        self.net(|net| {
+            let machine = net.machine(self.id);
+            machine.asked_to_end = Some(machine.incarnation);
+        });
+        self.stop();
+    }
+
+    /// Runs its program anew, as soon as the one has ended that was asked to.
+    pub(crate) fn restart_when_ended(&self) {
+        let goes_on = self.net(|net| {
+            let machine = net.machine(self.id);
+            machine.asked_to_end == Some(machine.incarnation)
+        });
+        if !goes_on || !self.is_running() {
+            return self.restart();
+        }
+        let (world, id) = (self.world.downgrade(), self.id);
+        self.world.call_later(ENDED_AGAIN, move || {
+            if let Some(world) = world.upgrade() {
+                Self::new(world, id).restart_when_ended();
+            }
+        });
     }
 
     /// Its program stands still for so long: stopped, or collecting garbage. Its kernel goes on.

@@ -38,6 +38,8 @@ pub(crate) struct Machine {
     pub(crate) is_up: bool,
     /// Whose calls count: the driver of the program that runs now.
     pub(crate) incarnation: u32,
+    /// Which program was asked to end, by a fault.
+    pub(crate) asked_to_end: Option<u32>,
     /// Its reactor runs by itself, and moves the world while it waits.
     pub(crate) drives: bool,
     pub(crate) clock: HostClock,
@@ -104,6 +106,7 @@ impl Machine {
             addresses: addresses(id),
             is_up: true,
             incarnation: 0,
+            asked_to_end: None,
             drives: false,
             commons: new_commons(&HostClock::new(), 0),
             clock: HostClock::new(),

@@ -154,7 +154,7 @@ fn any_fault(random: &mut Random, hosts: &[&str]) -> Fault {
 }
 
 fn of_one(random: &mut Random, host: String) -> Fault {
-    match random.below(13) {
+    match random.below(14) {
         0 => Fault::Isolation(host),
         1 => Fault::Refusal(host),
         2 => Fault::Darkness(host),
@@ -167,6 +167,7 @@ fn of_one(random: &mut Random, host: String) -> Fault {
         9 => Fault::ClockJump(host, random.below(200_000) as i64 - 100_000),
         10 => Fault::Descriptors(host, random.index(4)),
         11 => Fault::Freeze(host),
+        12 => Fault::Stop(host),
         _ => Fault::NoNames(host),
     }
 }
