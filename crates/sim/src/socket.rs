@@ -366,7 +366,11 @@ impl Receiving {
     /// Moves `len` bytes to `into`.
     pub(crate) fn read_into(&mut self, len: usize, into: &mut Vec<u8>) {
         into.clear();
-        into.extend(self.buffer.drain(..len));
+        let (front, back) = self.buffer.as_slices();
+        let of_front = len.min(front.len());
+        into.extend_from_slice(&front[..of_front]);
+        into.extend_from_slice(&back[..len - of_front]);
+        self.buffer.drain(..len);
     }
 }
 
