@@ -85,7 +85,10 @@ impl Reader {
         self.got += data.len();
         self.breath += data.len();
         if self.got > self.len {
-            let text = format!("{NAME}: body {number} has {} bytes too many", self.got - self.len);
+            let text = format!(
+                "{NAME}: body {number} has {} bytes too many",
+                self.got - self.len
+            );
             program.checker().violation(text);
         }
         if self.breath > BREATH && self.got < self.len {

@@ -49,7 +49,10 @@ pub(crate) fn difference(number: u64, place: usize, data: &[u8]) -> Option<usize
         .chunks(PERIOD)
         .enumerate()
         .find(|(_, chunk)| **chunk != piece[..chunk.len()])?;
-    let offset = wrong.iter().zip(piece).position(|(one, other)| one != other)?;
+    let offset = wrong
+        .iter()
+        .zip(piece)
+        .position(|(one, other)| one != other)?;
     Some(place + at * PERIOD + offset)
 }
 

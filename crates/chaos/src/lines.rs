@@ -106,6 +106,7 @@ impl Answerer {
                     .serve("tcp:0", server(&self.program, "port that was leaked"));
                 return false;
             }
+            Mistake::CutsWhenStopped => return false,
             Mistake::Panics => panic!("on purpose"),
         }
         true
@@ -137,6 +138,9 @@ impl LineProtocol for Answerer {
     /// Unread lines would reset a connection that is closed, and what is answered with it: so only
     /// one way is, and the client closes the other.
     fn drain(&mut self, transport: &mut LineTransport<'_>) {
+        if self.program.around.mistake == Some(Mistake::CutsWhenStopped) {
+            return transport.abort_connection();
+        }
         self.is_draining = true;
         transport.lose_write_connection();
     }

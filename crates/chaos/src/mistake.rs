@@ -19,6 +19,8 @@ pub enum Mistake {
     LeaksATimer,
     /// A port is opened, and never closed.
     LeaksAPort,
+    /// A program that is stopped does not finish what it has begun.
+    CutsWhenStopped,
     /// A callback panics.
     Panics,
 }

@@ -28,18 +28,23 @@ const BEGINNING: Duration = Duration::from_secs(1);
 const FAULTS: Duration = Duration::from_secs(36 * 60);
 const SETTLING: Duration = Duration::from_secs(10 * 60);
 const JUDGED: Duration = Duration::from_secs(5 * 60);
-const STOPPING: Duration = Duration::from_secs(2 * 60);
+const STOPPING: Duration = Duration::from_secs(2 * 60); // As long as all of STOPS takes.
 const QUIET: Duration = Duration::from_secs(7 * 60);
 
 /// One fault in so long, on average; and how long one lasts at most, but for one in so many: often
 /// and short, so that most requests meet one, and most get through.
 const GAP: Duration = Duration::from_secs(6);
-const MOST: Duration = Duration::from_secs(10);
+const MOST: Duration = Duration::from_secs(15);
 const LONG_ONES: u64 = 50;
 
-/// The hosts whose programs are stopped when nothing is wrong, and how long they are not there.
-const STOPPED: [&str; 3] = ["server", "gate", "second"];
-const STOPPED_FOR: Duration = Duration::from_secs(2);
+/// The hosts whose programs are stopped when nothing is wrong, how often, and how far apart: so that
+/// each can finish the longest that it has begun. They are away for a second at least.
+const STOPS: [(&str, u32, Duration); 3] = [
+    ("server", 5, Duration::from_secs(18)),
+    ("gate", 3, Duration::from_secs(7)),
+    ("second", 1, Duration::from_secs(9)),
+];
+const AWAY: Duration = Duration::from_secs(1);
 
 /// The ways that most requests go, on which faults come so often, each.
 const WAYS: [(&str, &str); 4] = [
@@ -254,10 +259,11 @@ impl Run {
 
     /// One after the other, those that serve are asked to end, and started again. Whether all held.
     fn stops(&self) -> bool {
-        STOPPED.iter().all(|name| {
-            let stop = Fault::Stop((*name).to_owned());
-            self.world.inflict(&stop, STOPPED_FOR);
-            self.goes_on(STOPPING / STOPPED.len() as u32)
+        STOPS.iter().all(|(name, count, apart)| {
+            (0..*count).all(|_| {
+                self.world.inflict(&Fault::Stop((*name).to_owned()), AWAY);
+                self.goes_on(*apart)
+            })
         })
     }
 

@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use crate::program::Program;
 use crate::{
-    bulk, datagrams, forward, http, lines, names, policies, service, store, strings, threads, tls, unix,
+    bulk, datagrams, forward, http, lines, names, policies, service, store, strings, threads, tls,
+    unix,
 };
 
 /// Something that is served and asked for. The first comment of its file says what holds.

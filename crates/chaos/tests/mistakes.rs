@@ -6,7 +6,7 @@ use ropewalk_chaos::{Mistake, Plan, Workload, run_plan};
 fn found(mistake: Mistake) -> String {
     let plan = Plan {
         seed: 1,
-        hours: 1,
+        hours: 10,
         only: Some(Workload::Lines),
         mistake: Some(mistake),
     };
@@ -67,6 +67,12 @@ fn a_timer_that_is_left_behind_is_found() {
 fn a_port_that_is_left_open_is_found() {
     let found = found(Mistake::LeaksAPort);
     assert!(found.contains("at rest, server has"), "{found}");
+}
+
+#[test]
+fn an_answer_that_a_stop_has_cut_off_is_found() {
+    let found = found(Mistake::CutsWhenStopped);
+    assert!(found.contains("got no answer, though"), "{found}");
 }
 
 #[test]
