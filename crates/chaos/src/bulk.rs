@@ -154,9 +154,6 @@ impl Server {
             self.program.checker().violation(text);
             return transport.abort_connection();
         };
-        if self.is_draining {
-            return;
-        }
         self.program.checker().accept(number);
         self.doing = match words[0] {
             "up" => Doing::Reads(Reader::new(number, len)),
@@ -181,6 +178,9 @@ impl Server {
 impl Protocol for Server {
     fn data_received(&mut self, transport: &mut Transport, mut data: &[u8]) {
         if matches!(self.doing, Doing::Nothing) {
+            if self.is_draining {
+                return;
+            }
             let end = data.iter().position(|byte| *byte == b'\n');
             let taken = end.map_or(data.len(), |end| end + 1);
             self.line.extend_from_slice(&data[..taken]);
