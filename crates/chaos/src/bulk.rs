@@ -12,6 +12,7 @@ use ropewalk_core::{Address, Protocol, Transport};
 
 use crate::checker::Request;
 use crate::content::{content, difference};
+use crate::mistake::Mistake;
 use crate::program::Program;
 use crate::questions::PATIENCE;
 use crate::watched::WatchedFactory;
@@ -204,6 +205,9 @@ impl Protocol for Server {
     }
 
     fn drain(&mut self, transport: &mut Transport) {
+        if self.program.around.mistake == Some(Mistake::CutsWhenStopped) {
+            return transport.abort_connection();
+        }
         self.is_draining = true;
         if matches!(self.doing, Doing::Nothing) {
             transport.lose_write_connection();

@@ -138,9 +138,6 @@ impl LineProtocol for Answerer {
     /// Unread lines would reset a connection that is closed, and what is answered with it: so only
     /// one way is, and the client closes the other.
     fn drain(&mut self, transport: &mut LineTransport<'_>) {
-        if self.program.around.mistake == Some(Mistake::CutsWhenStopped) {
-            return transport.abort_connection();
-        }
         self.is_draining = true;
         transport.lose_write_connection();
     }

@@ -19,7 +19,8 @@ pub enum Mistake {
     LeaksATimer,
     /// A port is opened, and never closed.
     LeaksAPort,
-    /// A program that is stopped does not finish what it has begun.
+    /// A program that is stopped does not finish what it has begun: the server of
+    /// [`Workload::Bulk`](crate::Workload::Bulk), whose answers take long enough to be met by a stop.
     CutsWhenStopped,
     /// A callback panics.
     Panics,

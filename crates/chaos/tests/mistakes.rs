@@ -1,19 +1,23 @@
 //! What looks for mistakes finds those that were made on purpose.
 
 use ropewalk_chaos::{Mistake, Plan, Workload, run_plan};
+use ropewalk_sim::Found;
 
 /// What is found first when the server of lines makes this mistake.
 fn found(mistake: Mistake) -> String {
-    let plan = Plan {
-        seed: 1,
-        hours: 10,
-        only: Some(Workload::Lines),
-        mistake: Some(mistake),
-    };
-    let report = run_plan(&plan);
-    let found = report.found.expect("it is found");
+    let found = found_by(Workload::Lines, mistake);
     assert!(found.faults.0.is_empty(), "it needs no fault: {found}");
     found.what
+}
+
+fn found_by(workload: Workload, mistake: Mistake) -> Box<Found> {
+    let plan = Plan {
+        seed: 1,
+        hours: 1,
+        only: Some(workload),
+        mistake: Some(mistake),
+    };
+    run_plan(&plan).found.expect("it is found")
 }
 
 #[test]
@@ -71,7 +75,7 @@ fn a_port_that_is_left_open_is_found() {
 
 #[test]
 fn an_answer_that_a_stop_has_cut_off_is_found() {
-    let found = found(Mistake::CutsWhenStopped);
+    let found = found_by(Workload::Bulk, Mistake::CutsWhenStopped).what;
     assert!(found.contains("got no answer, though"), "{found}");
 }
 
