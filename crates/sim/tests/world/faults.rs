@@ -337,3 +337,66 @@ fn what_comes_for_a_connection_that_is_broken_changes_nothing_though_its_program
         assert_eq!((server.descriptors(), client.descriptors()), (1, 0));
     }
 }
+
+/// A server that takes its time for each answer, and ends when all that it owes is answered.
+struct Slow(u64);
+
+impl Protocol for Slow {
+    fn data_received(&mut self, transport: &mut Transport, _: &[u8]) {
+        let connection = transport.connection();
+        let answer = move || {
+            connection.write(b"!");
+            connection.lose_connection();
+        };
+        let takes = Duration::from_secs(self.0);
+        drop(transport.reactor().call_later(takes, Box::new(answer)));
+    }
+
+    fn drain(&mut self, _: &mut Transport) {}
+}
+
+#[test]
+fn a_program_that_is_stopped_finishes_what_it_is_at_and_is_started_again_when_it_has_ended() {
+    for (takes, back_after) in [(1, 5), (20, 20)] {
+        let world = World::new(takes);
+        let (server, client) = (world.host("server"), world.host("client"));
+        server.start(move |reactor| {
+            let factory: Rc<dyn Factory> = Rc::new(move |_: &Address| Slow(takes));
+            let endpoint = "tcp:7".parse().unwrap();
+            reactor.listen(&endpoint, factory).unwrap();
+        });
+        world.run_for(SECOND);
+        let log = Log::default();
+        let noted = Rc::clone(&log);
+        client.start(move |reactor| ask(reactor, "tcp:server:7", b"!".to_vec(), &noted));
+        world.run_for(SECOND / 10);
+        world.inflict(&Fault::Stop("server".into()), 5 * SECOND);
+        world.run_for(SECOND / 2);
+        assert!(server.is_running());
+        let listening = server.descriptors();
+        assert_eq!(listening, 1, "the port is closed, the connection is not");
+        world.run_for(SECOND * back_after as u32 - SECOND);
+        assert!(log.borrow().contains(&"answered".to_owned()) == (takes < back_after));
+        assert_eq!(server.is_running(), takes >= back_after);
+        world.run_for(SECOND * 2);
+        assert_eq!(log.borrow()[1], "answered", "{:?}", log.borrow());
+        assert!(server.is_running());
+        assert_eq!(server.descriptors(), 1, "it listens again");
+    }
+}
+
+#[test]
+fn a_program_that_was_killed_while_it_was_stopping_is_started_again_once() {
+    let world = World::new(1);
+    let server = world.host("server");
+    let starts = Rc::new(std::cell::Cell::new(0));
+    let counted = Rc::clone(&starts);
+    server.start(move |_| counted.set(counted.get() + 1));
+    world.run_for(SECOND);
+    world.inflict(&Fault::Stop("server".into()), 3 * SECOND);
+    world.inflict(&Fault::Kill("server".into()), SECOND);
+    world.inflict(&Fault::Stop("server".into()), SECOND * 10);
+    world.run_for(SECOND * 20);
+    assert_eq!(starts.get(), 2);
+    assert!(server.is_running());
+}
