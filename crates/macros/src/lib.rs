@@ -22,7 +22,7 @@ use proc_macro::TokenStream;
 /// `#[test]` is ambiguous, since that imports this one too: `use core::prelude::v1::test;` beside it
 /// says which is meant.
 ///
-/// ```ignore
+/// ```text
 /// #[ropewalk::test]
 /// async fn the_clock_moves_on(reactor: Handle) -> Result<(), Failure> {
 ///     let before = reactor.now();
