@@ -1,10 +1,9 @@
-//! A behaviour, as a test body; and the table of all of them.
+//! A behaviour, as a test body; and the table of those of a file.
 
 use std::fmt;
 use std::sync::{PoisonError, RwLock};
 
 use crate::bare::Bare;
-use crate::bodies::TOPICS;
 use crate::case::Case;
 use crate::{Feature, Subject, panics};
 
@@ -26,17 +25,6 @@ pub(crate) enum Run {
     Reactor(fn(&Case<'_>)),
     /// The driver alone.
     Driver(fn(&Bare<'_>)),
-}
-
-/// All behaviours, by topic.
-///
-/// ```
-/// use ropewalk_conformance::bodies;
-///
-/// assert!(bodies().count() >= 250);
-/// ```
-pub fn bodies() -> impl Iterator<Item = &'static Body> {
-    TOPICS.iter().copied().flatten()
 }
 
 impl Body {

@@ -77,6 +77,7 @@ mod script;
 mod subject;
 mod watched;
 
-pub use body::{Body, bodies};
+pub use bodies::bodies;
+pub use body::Body;
 pub use harness::run;
 pub use subject::{Feature, Place, Subject};

@@ -33,7 +33,6 @@ topic! { closing:
     a_reset_is_told_to_one_whose_reading_is_paused,
     a_reset_is_told_to_one_with_much_unsent,
     a_server_that_aborts_at_once_is_told_to_the_client,
-    a_client_that_closes_at_once_is_told_to_the_server,
     is_closing_says_so_at_once,
     one_connection_that_ends_leaves_the_others,
     a_peer_that_closes_with_bytes_unread_ends_the_connection,
@@ -412,16 +411,6 @@ fn a_server_that_aborts_at_once_is_told_to_the_client(case: &Case<'_>) {
         told.is_over() || told.count("not connected") > 0
     });
     assert!(client.has("lost: broken") || client.has("not connected: other error"));
-}
-
-fn a_client_that_closes_at_once_is_told_to_the_server(case: &Case<'_>) {
-    let server = case.log();
-    case.join(
-        Script::noting(&server),
-        Script::silent().made(|transport| transport.lose_connection()),
-    );
-    case.until_over(&[&server]);
-    server.assert(&["made", "read closed", "lost: done"]);
 }
 
 fn is_closing_says_so_at_once(case: &Case<'_>) {

@@ -35,8 +35,18 @@ mod writing;
 
 use crate::Body;
 
-/// All of them.
-pub(crate) static TOPICS: &[&[Body]] = &[
+/// All behaviours, by topic.
+///
+/// ```
+/// use ropewalk_conformance::bodies;
+///
+/// assert!(bodies().count() >= 250);
+/// ```
+pub fn bodies() -> impl Iterator<Item = &'static Body> {
+    TOPICS.iter().copied().flatten()
+}
+
+static TOPICS: &[&[Body]] = &[
     accepting::BODIES,
     calls::BODIES,
     closing::BODIES,
