@@ -30,11 +30,15 @@ pub struct Guest {
     reactor: Reactor,
 }
 
-impl Guest {
-    pub(crate) fn new(reactor: Reactor) -> Self {
-        Self { reactor }
+impl Reactor {
+    /// Runs as the guest of another loop, which gives it its turns.
+    #[must_use]
+    pub fn into_guest(self) -> Guest {
+        Guest { reactor: self }
     }
+}
 
+impl Guest {
     /// A handle, for those who are run by the reactor.
     #[must_use]
     pub fn handle(&self) -> Handle {

@@ -24,7 +24,6 @@ use ropewalk_core::{
 use crate::PollDriver;
 use crate::driver::Driver;
 use crate::event_loop::EventLoop;
-use crate::guest::Guest;
 use crate::kinds;
 use crate::ledger::Ledger;
 use crate::remote::ReactorRemote;
@@ -88,12 +87,6 @@ impl Reactor {
     pub fn run_until_signalled(&self) -> Result<(), RunError> {
         let _guard = stop_on_signals([self.remote()]).map_err(RunError::Signals)?;
         self.run()
-    }
-
-    /// Runs as the guest of another loop, which gives it its turns.
-    #[must_use]
-    pub fn into_guest(self) -> Guest {
-        Guest::new(self)
     }
 
     /// A handle, for those who are run by the reactor.
