@@ -266,7 +266,11 @@ impl Bench<'_> {
             ("twisted", twisted()),
         ];
         // There is no simulated network for Twisted.
-        let takes_part = |name: &str| name != "twisted" || suite != "simulation";
+        let reference = match suite {
+            "simulation" => "tokio",
+            _ => "twisted",
+        };
+        let takes_part = |name: &str| name != "twisted" || reference == "twisted";
         let programs = programs.into_iter().filter(|(name, _)| takes_part(name));
         for (name, program) in programs {
             eprint!("{suite}: {name}        \r");
@@ -308,7 +312,7 @@ impl Bench<'_> {
             .into_iter()
             .map(|(work, mut cells)| {
                 cells.missing.extend(missing.iter().cloned());
-                table(suite, &work, "ns", "twisted", cells)
+                table(suite, &work, "ns", reference, cells)
             })
             .collect()
     }

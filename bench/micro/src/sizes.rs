@@ -29,6 +29,8 @@ pub struct Sizes {
     pub hosts: usize,
     /// Seconds that pass in it.
     pub virtual_seconds: u64,
+    /// The same for turmoil, which takes two seconds of the machine's for each.
+    pub virtual_seconds_of_turmoil: u64,
 }
 
 impl Sizes {
@@ -45,7 +47,8 @@ impl Sizes {
             calls: 1_000_000,
             round_trips: 20_000,
             hosts: 100,
-            virtual_seconds: 10,
+            virtual_seconds: 200,
+            virtual_seconds_of_turmoil: 5,
         }
     }
 
@@ -63,6 +66,7 @@ impl Sizes {
             round_trips: 10,
             hosts: 3,
             virtual_seconds: 2,
+            virtual_seconds_of_turmoil: 2,
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::sizes::{CONNECTIONS, MESSAGE, simulated};
 const SECOND: Duration = Duration::from_secs(1);
 
 pub(super) fn run(sizes: &Sizes) -> Result<(), Box<dyn Error>> {
-    let (hosts, seconds) = (sizes.hosts, sizes.virtual_seconds);
+    let (hosts, seconds) = (sizes.hosts, sizes.virtual_seconds_of_turmoil);
     let figure = Figure::measure(simulated(hosts), seconds, || {
         // The latencies of Ropewalk's own default; the time goes on in steps of a millisecond.
         let mut sim = Builder::new()
