@@ -70,6 +70,9 @@ pub struct LoopContext {
     spare: RefCell<Vec<Box<OutputQueue>>>,
     reactor: Weak<dyn ReactorCore>,
     activity: Arc<Activity>,
+    /// For connections that are carried by another one: what looks after them is no loop, and has to
+    /// be told.
+    carrier: Option<Box<dyn Fn()>>,
 }
 
 impl LoopContext {
@@ -83,13 +86,23 @@ impl LoopContext {
             spare: RefCell::default(),
             reactor,
             activity: Arc::default(),
+            carrier: None,
         }
+    }
+
+    /// A context for connections that something else than a loop looks after. Its time is that of
+    /// `reactor`, and `touched` is called when one of them is to have its turn.
+    #[cfg(feature = "tokio-io")]
+    pub(crate) fn carried(reactor: &Rc<dyn ReactorCore>, touched: impl Fn() + 'static) -> Self {
+        let mut context = Self::new(reactor.now(), Rc::downgrade(reactor));
+        context.carrier = Some(Box::new(touched));
+        context
     }
 
     /// The time of this turn.
     #[must_use]
     pub fn now(&self) -> Instant {
-        self.instant(self.now.get())
+        self.instant(self.now_nanos())
     }
 
     /// Sets the time of the turn that begins. Time never goes back.
@@ -125,13 +138,21 @@ impl LoopContext {
     /// The time of this turn, in nanoseconds since the epoch.
     #[must_use]
     pub fn now_nanos(&self) -> u64 {
+        if self.carrier.is_some()
+            && let Some(reactor) = self.reactor()
+        {
+            self.set_now(reactor.now());
+        }
         self.now.get()
     }
 
     /// Makes sure that the connection is given its turn before this turn of the loop ends, or in
     /// the next one.
     pub fn touch(&self, id: ConnectionId) {
-        self.touched.borrow_mut().push(id);
+        match &self.carrier {
+            Some(touched) => touched(),
+            None => self.touched.borrow_mut().push(id),
+        }
     }
 
     /// What the loop is doing. Channels tell of their callbacks; the loop tells of what else it

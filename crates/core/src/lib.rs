@@ -7,6 +7,8 @@
 mod activity;
 mod address;
 pub mod capture;
+#[cfg(feature = "tokio-io")]
+mod carried;
 mod channel;
 mod client_service;
 mod commons;
@@ -30,6 +32,7 @@ mod protocol;
 mod reactor;
 mod reason;
 mod schedule;
+mod secured;
 mod stream;
 mod task;
 pub mod testing;
@@ -39,6 +42,8 @@ mod transport;
 
 pub use activity::{Activity, Doing, Mark, Served};
 pub use address::Address;
+#[cfg(feature = "tokio-io")]
+pub use carried::CarriedConnection;
 pub use channel::{Channel, SendStatus, Step};
 pub use client_service::{ClientService, ClientServiceBuilder, ClientState, StateSubscription};
 pub use commons::Commons;
@@ -79,6 +84,7 @@ pub use schedule::{
     AlreadyRunning, Backoff, CooperativeTask, Cooperator, LoopingCall, Retry, RetryBudget,
     TaskStopped, defer_later,
 };
+pub use secured::Secured;
 pub use stream::{ConnectionStream, StreamError, StreamFactory, StreamReader, StreamWriter};
 pub use task::{Task, Tasks};
 pub use threads::{JobName, ReactorThreads, ThreadJobError, defer_to_thread};

@@ -155,6 +155,14 @@ pub trait Factory: 'static {
             .map_or_else(ConnectionLimits::default, Factory::limits)
     }
 
+    /// What its protocols speak, by the names of ALPN (RFC 7301), the preferred one first: `h2`,
+    /// `http/1.1`. A layer that negotiates offers these, unless it was told what to offer. None,
+    /// unless told otherwise.
+    fn application_protocols(&self) -> Vec<String> {
+        self.wrapped()
+            .map_or_else(Vec::new, Factory::application_protocols)
+    }
+
     /// A port listens with this factory. A factory on several ports hears it for each.
     fn start_factory(&self) {
         if let Some(factory) = self.wrapped() {
@@ -190,6 +198,10 @@ impl<F: Factory + ?Sized> Factory for Rc<F> {
 
     fn limits(&self) -> ConnectionLimits {
         (**self).limits()
+    }
+
+    fn application_protocols(&self) -> Vec<String> {
+        (**self).application_protocols()
     }
 
     fn start_factory(&self) {

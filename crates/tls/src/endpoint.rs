@@ -91,7 +91,11 @@ impl ServerKind for TlsServerKind {
         reactor: &dyn ReactorCore,
         factory: Rc<dyn Factory>,
     ) -> io::Result<Rc<dyn Factory>> {
-        let tls = server_tls(&self.0, &reactor.commons()).map_err(io::Error::other)?;
+        let mut listen = self.0.clone();
+        if listen.alpn.is_empty() {
+            listen.alpn = factory.application_protocols();
+        }
+        let tls = server_tls(&listen, &reactor.commons()).map_err(io::Error::other)?;
         let mut factory = TlsFactory::new(factory, tls);
         if let Some(within) = self.0.handshake {
             factory = factory.handshake(within);

@@ -1,6 +1,6 @@
 //! TLS as a layer of a connection.
 
-use ropewalk_core::{Failure, Layer, LayerIo, OutputQueue};
+use ropewalk_core::{Failure, Layer, LayerIo, OutputQueue, Secured};
 use rustls::ProtocolVersion::TLSv1_3;
 use rustls::client::UnbufferedClientConnection;
 use rustls::server::UnbufferedServerConnection;
@@ -184,6 +184,7 @@ impl<T: Tls> End<T> {
         self.open = true;
         self.pending = None;
         if let Some(info) = TlsInfo::new(self.session.state(), self.name.take()) {
+            io.offer(Secured::new(info.alpn.clone()));
             io.offer(info);
         }
         io.ready();

@@ -131,7 +131,8 @@ pub struct TlsListen {
     /// Whether a client without a certificate is refused, where they are asked for one. It is, by
     /// default.
     pub client_required: bool,
-    /// The application protocols that are spoken (ALPN), the preferred one first. None by default.
+    /// The application protocols that are spoken (ALPN), the preferred one first. By default those
+    /// that the factory names ([`Factory::application_protocols`](crate::Factory::application_protocols)).
     pub alpn: Vec<String>,
     /// Whether TLS 1.2 is refused.
     pub only_tls13: bool,

@@ -1,5 +1,7 @@
 //! Connections as async streams, on a reactor in memory: no socket, no waiting, time by hand.
 
+#[cfg(feature = "tokio-io")]
+mod carried;
 mod ending;
 mod exchange;
 mod moving;

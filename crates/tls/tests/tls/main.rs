@@ -3,6 +3,7 @@
 mod authority;
 mod closing;
 mod data;
+mod endpoints;
 mod handshake;
 mod memory;
 mod pending;
