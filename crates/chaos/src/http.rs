@@ -109,7 +109,7 @@ impl Pages {
         let whole = || content(id, 0, len as usize);
         let body = match kind {
             "whole" => Body::from(whole()),
-            "chunked" => Body::stream(Chunks::new(id, len as usize)),
+            "chunked" => Body::new(Chunks::new(id, len as usize)),
             "region" => Body::from(self.program.around.files.region(len)),
             "late" => {
                 let wait = Duration::from_millis(len % 2000);

@@ -20,13 +20,17 @@
 
 mod access_log;
 mod body;
+mod current;
 mod date;
 pub mod files;
 pub mod h1;
 mod request_info;
 mod site;
+mod upgrade;
 
-pub use body::{Body, BodyError, BoxError};
+pub use body::{Body, BodyDropped, BodyError, BodyWriter, BoxError};
+pub use current::{current_connection, send_interim};
 pub use files::FileService;
 pub use request_info::RequestInfo;
 pub use site::{HandlerFn, Site, handler_fn};
+pub use upgrade::Upgrade;

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
-use ropewalk_core::{Failure, Protocol, Task, Transport};
+use ropewalk_core::{Failure, Protocol, Secured, Task, Transport};
 use tower_service::Service;
 
 use super::exchange::{Exchange, Feed, Source};
@@ -25,6 +25,7 @@ use super::{
 };
 use crate::access_log::{CLIENT_CLOSED, Entry};
 use crate::body::{BODY_BUFFER, Body, BodyError, BoxError, Segments, incoming};
+use crate::current::{Current, Interim};
 use crate::request_info::RequestInfo;
 
 /// How long a peer that was refused may go on sending before the connection is closed. (Closing at
@@ -67,6 +68,8 @@ enum State {
     Exchange(Box<Exchange>),
     /// The last answer was given: what still comes is thrown away.
     Lingering,
+    /// Another protocol is to have the connection when this callback returns.
+    HandedOver,
 }
 
 #[derive(Default)]
@@ -119,7 +122,7 @@ where
         let fresh = waiting.is_none();
         let input = if fresh { data } else { &held[..] };
         let consumed = self.consume(transport, input, &mut scan);
-        if consumed < input.len() && !matches!(self.state, State::Lingering) {
+        if consumed < input.len() && !matches!(self.state, State::Lingering | State::HandedOver) {
             let bytes = if fresh {
                 data[consumed..].to_vec()
             } else {
@@ -144,7 +147,7 @@ where
                 return input.len();
             }
             match &mut self.state {
-                State::Lingering => return input.len(),
+                State::Lingering | State::HandedOver => return input.len(),
                 // Nobody reads what is left of the body, and nothing follows it.
                 State::Exchange(exchange) if exchange.is_given_up(SKIP_AT_MOST) => {
                     exchange.keep_alive = false;
@@ -157,6 +160,10 @@ where
                     }
                     Feed::Done(consumed) => {
                         at += consumed;
+                        if let Some(protocol) = exchange.take_upgrade() {
+                            self.hand_over(transport, protocol, &input[at..]);
+                            return input.len();
+                        }
                         if !exchange.is_answered() {
                             return at;
                         }
@@ -215,9 +222,12 @@ where
         let mut exchange = Exchange::new(&head, sender, log);
         exchange.keep_alive &= !self.draining && !last;
         let (peer, host) = (transport.peer(), transport.host().clone());
-        let info = RequestInfo::new(peer, host, transport.now());
+        let mut info = RequestInfo::new(peer, host, transport.now());
+        info.secure = transport.fact::<Secured>().is_some();
         let body = Body::received(info, received);
-        match self.call(Request::from_parts(head.parts, body)) {
+        let current = self.current(transport);
+        let request = Request::from_parts(head.parts, body);
+        match current.scope(|| self.call(request)) {
             Called::Answered(Ok(response)) => {
                 let responded = self.respond(transport, &mut exchange, response);
                 if responded.is_ok() && exchange.is_over() {
@@ -236,6 +246,40 @@ where
                 self.state = State::Exchange(Box::new(exchange));
             }
         }
+    }
+
+    /// The request that was begun last, for the code that answers it.
+    fn current(&self, transport: &Transport) -> Current {
+        Current {
+            connection: transport.connection(),
+            interim: Interim::OfConnection(Self::send_interim, self.requests),
+        }
+    }
+
+    /// Sends an interim response, if the request with this number waits for its answer.
+    fn send_interim(
+        connection: &ropewalk_core::Connection,
+        number: u64,
+        status: StatusCode,
+        fields: HeaderMap,
+    ) -> bool {
+        connection.with(move |http: &mut Self, transport| {
+            let current = http.requests == number;
+            if let State::Exchange(exchange) = &mut http.state
+                && current
+                && exchange.may_send_interim(status)
+            {
+                let head = ResponseHead {
+                    status,
+                    version: Version::HTTP_11,
+                    fields: ResponseFields::new(&fields),
+                    framing: ResponseFraming::NoBody(None),
+                    keep_alive: true,
+                    date: "",
+                };
+                http.site.write_head(transport, head, b"");
+            }
+        })
     }
 
     /// Calls the service. A future that is ready at once is neither boxed nor spawned.
@@ -275,10 +319,11 @@ where
     ) -> Task {
         let connection = transport.connection();
         let body = exchange.watch_body();
+        let current = self.current(transport);
         let unanswered = AbortUnlessDone::new(connection.clone());
         transport.reactor().spawn(Box::pin(async move {
             let result = poll_fn(|cx| {
-                let result = future.as_mut().poll(cx);
+                let result = current.clone().scope(|| future.as_mut().poll(cx));
                 if result.is_pending() {
                     attend_body::<S, B>(&connection, body.as_ref(), cx);
                 }
@@ -350,8 +395,9 @@ where
         exchange: &mut Exchange,
         response: Response<B>,
     ) -> Result<(), RequestError> {
-        let (parts, mut body) = response.into_parts();
-        if parts.status.is_informational() {
+        let (mut parts, mut body) = response.into_parts();
+        let upgrade = exchange.accept_upgrade(parts.status, &mut parts.extensions);
+        if parts.status.is_informational() && upgrade.is_none() {
             tracing::error!(status = %parts.status, "a handler's answer is no final one");
             return Err(HANDLER_FAILED);
         }
@@ -389,7 +435,8 @@ where
             version: exchange.version,
             fields,
             framing,
-            keep_alive: exchange.keep_alive,
+            // The connection lasts, for another protocol.
+            keep_alive: exchange.keep_alive || upgrade.is_some(),
             date: "",
         };
         let short = match &content {
@@ -400,6 +447,7 @@ where
         self.site.write_head(transport, head, short);
         exchange.give_up_body();
         exchange.source = match content {
+            _ if let Some(protocol) = upgrade => Source::Upgrade(protocol),
             Content::Segments(segments) if framing.sends_body() => Source::Segments(segments),
             Content::Stream if framing.sends_body() => {
                 exchange.task = Some(Self::spawn_stream(transport, exchange, body, framing));
@@ -465,6 +513,16 @@ where
         }
     }
 
+    /// HTTP has ended here: what follows is for `protocol`.
+    fn hand_over(&mut self, transport: &mut Transport, protocol: Box<dyn Protocol>, unread: &[u8]) {
+        if let State::Exchange(mut exchange) = std::mem::replace(&mut self.state, State::HandedOver)
+        {
+            exchange.end_task();
+            exchange.log_answered();
+        }
+        transport.exchange_protocol(protocol, unread);
+    }
+
     /// Nothing more will be answered. If the peer may still be sending, it is heard out.
     fn close(&mut self, transport: &mut Transport, heard_all: bool) {
         if heard_all {
@@ -494,6 +552,7 @@ where
                 let (method, version) = (exchange.method.clone(), exchange.version);
                 exchange.sent = Self::write_error(&self.site, transport, error, &method, version);
             }
+            State::HandedOver => return,
             State::Head | State::Lingering => {
                 let log = Entry::of_no_request(transport);
                 let (method, version) = (Method::GET, Version::HTTP_11);
@@ -566,7 +625,7 @@ where
                     false => (Awaited::Nothing, full),
                 }
             }
-            State::Lingering => return,
+            State::Lingering | State::HandedOver => return,
         };
         if full {
             transport.pause_producing();
@@ -669,7 +728,7 @@ where
             State::Head => transport.lose_connection(),
             // It still takes the last answer. (If it takes nothing, the write stalls.)
             State::Lingering if transport.unsent() > 0 => transport.set_timeout(Some(LINGER)),
-            State::Lingering => transport.abort_connection(),
+            State::Lingering | State::HandedOver => transport.abort_connection(),
             State::Exchange(exchange) if exchange.is_begun() => transport.abort_connection(),
             State::Exchange(_) => self.refuse(transport, BODY_TOO_SLOW),
         }
@@ -682,7 +741,7 @@ where
             State::Head if !head_has_begun => transport.lose_connection(),
             State::Exchange(exchange) => exchange.keep_alive = false,
             // A request whose head is under way is answered; then the connection closes.
-            State::Head | State::Lingering => {}
+            State::Head | State::Lingering | State::HandedOver => {}
         }
     }
 

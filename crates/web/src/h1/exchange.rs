@@ -2,13 +2,14 @@
 
 use std::rc::Rc;
 
-use http::{Method, StatusCode, Version};
-use ropewalk_core::{Segment, Task, Transport};
+use http::{Extensions, Method, StatusCode, Version};
+use ropewalk_core::{Protocol, Segment, Task, Transport};
 
 use super::stream::{Gate, PIECE, QUEUE_AHEAD};
 use super::{BodyLength, ChunkedDecoder, Event, RequestError, RequestHead};
 use crate::access_log::Entry;
 use crate::body::{BodyError, BodySender, Segments};
+use crate::upgrade::Upgrade;
 
 pub(super) struct Exchange {
     pub(super) method: Method,
@@ -37,6 +38,8 @@ pub(super) enum Source {
     Segments(Segments),
     /// A task.
     Stream,
+    /// There is none: this protocol is to have the connection.
+    Upgrade(Box<dyn Protocol>),
     /// All is queued.
     Done,
 }
@@ -161,6 +164,38 @@ impl Exchange {
             }
         }
         self.source = Source::Done;
+    }
+
+    /// What is to have the connection after an answer with `status`, if it is one that ends HTTP.
+    /// (Nobody else can send a request before its body has ended, and be understood.)
+    pub(super) fn accept_upgrade(
+        &self,
+        status: StatusCode,
+        extensions: &mut Extensions,
+    ) -> Option<Box<dyn Protocol>> {
+        let ends = match self.method {
+            Method::CONNECT => status.is_success(),
+            _ => status == StatusCode::SWITCHING_PROTOCOLS && self.version == Version::HTTP_11,
+        };
+        let ends = ends && self.body_is_complete();
+        Upgrade::take(extensions).filter(|_| ends)
+    }
+
+    pub(super) fn take_upgrade(&mut self) -> Option<Box<dyn Protocol>> {
+        match std::mem::replace(&mut self.source, Source::Done) {
+            Source::Upgrade(protocol) => Some(protocol),
+            other => {
+                self.source = other;
+                None
+            }
+        }
+    }
+
+    /// Whether an interim response may go out now. The last `100 Continue` is the one.
+    pub(super) fn may_send_interim(&mut self, status: StatusCode) -> bool {
+        let may = !self.is_begun() && self.version == Version::HTTP_11;
+        self.expect_continue &= !(may && status == StatusCode::CONTINUE);
+        may
     }
 
     /// Whether all of the answer is queued.

@@ -45,7 +45,7 @@ pub(super) fn has_bare_cr(lines: &[u8]) -> bool {
 
 /// The elements of a comma-separated list, without the white space around them. An empty value has
 /// one, empty element.
-pub(super) fn list_elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn list_elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
 }
 

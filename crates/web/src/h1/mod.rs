@@ -35,6 +35,7 @@ pub use body_length::BodyLength;
 pub use chunked::{ChunkedDecoder, Event};
 pub(crate) use connection::Connection;
 pub use error::RequestError;
+pub(crate) use fields::list_elements;
 pub use head_scan::HeadScan;
 pub use head_storage::HeadStorage;
 pub use limits::Limits;

@@ -6,6 +6,9 @@
 mod bodies;
 mod ending;
 mod handlers;
+mod interim;
 mod limits;
 mod requests;
 mod rig;
+mod upgrade;
+mod writing;

@@ -1,0 +1,103 @@
+//! The request that is being answered, for the code that answers it.
+//!
+//! A service is called with a request, and returns a response. What a handler may want beside that,
+//! it asks for here: whatever runs in its future, on any depth of middleware, is in the scope of its
+//! request.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use http::{HeaderMap, StatusCode};
+use ropewalk_core::Connection;
+
+/// Sends an interim response with `status` and `fields` to the request that is being answered, before
+/// its answer: `103 Early Hints` (RFC 8297), with `Link` fields for what the client will need, or
+/// `100 Continue`, if it is to be sent before the body is read. It goes out at once.
+///
+/// `false`, and nothing is sent, where no request is being answered (this was not called from within
+/// a handler, or it answers no request of a [`Site`](crate::Site)), where the client speaks HTTP/1.0,
+/// which knows none (RFC 9110, section 15.2), or where `status` is no 1xx, or 101, which is an answer.
+/// Once the answer has begun nothing is sent either.
+///
+/// ```
+/// use http::{HeaderMap, StatusCode};
+/// use ropewalk_web::send_interim;
+///
+/// async fn page() -> &'static str {
+///     let mut fields = HeaderMap::new();
+///     fields.insert("link", "</style.css>; rel=preload; as=style".parse().unwrap());
+///     send_interim(StatusCode::EARLY_HINTS, fields);
+///     // … and what takes its time.
+///     "<!DOCTYPE html>"
+/// }
+/// # assert!(!send_interim(StatusCode::EARLY_HINTS, HeaderMap::new()));
+/// # let _ = page;
+/// ```
+pub fn send_interim(status: StatusCode, fields: HeaderMap) -> bool {
+    if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
+        return false;
+    }
+    let current = CURRENT.with_borrow(Clone::clone);
+    current.is_some_and(|current| current.send(status, fields))
+}
+
+/// The connection whose request is being answered: for its reactor, and for what its layers know of
+/// it, as a client's certificate ([`Transport::fact`](ropewalk_core::Transport::fact)). With HTTP/2
+/// it carries other requests too. `None` outside of a handler.
+///
+/// ```
+/// use ropewalk_core::Secured;
+///
+/// let secured = ropewalk_web::current_connection()
+///     .and_then(|connection| connection.act(|transport| transport.fact::<Secured>()));
+/// # assert!(secured.is_none());
+/// ```
+#[must_use]
+pub fn current_connection() -> Option<Connection> {
+    CURRENT.with_borrow(|current| Some(current.as_ref()?.connection.clone()))
+}
+
+thread_local! {
+    static CURRENT: RefCell<Option<Current>> = const { RefCell::new(None) };
+}
+
+/// A request that is being answered.
+#[derive(Clone)]
+pub(crate) struct Current {
+    pub(crate) connection: Connection,
+    pub(crate) interim: Interim,
+}
+
+/// What sends interim responses.
+#[derive(Clone)]
+pub(crate) enum Interim {
+    /// The request is the connection's, with this number. (It costs nothing to make.)
+    OfConnection(fn(&Connection, u64, StatusCode, HeaderMap) -> bool, u64),
+    /// The request is one of many.
+    #[expect(dead_code, reason = "HTTP/2 is to make these")]
+    OfStream(Rc<dyn Fn(StatusCode, HeaderMap) -> bool>),
+}
+
+impl Current {
+    /// Runs `answering` in the scope of this request.
+    pub(crate) fn scope<R>(self, answering: impl FnOnce() -> R) -> R {
+        let _outer = Outer(CURRENT.replace(Some(self)));
+        answering()
+    }
+
+    fn send(&self, status: StatusCode, fields: HeaderMap) -> bool {
+        match &self.interim {
+            Interim::OfConnection(send, number) => send(&self.connection, *number, status, fields),
+            Interim::OfStream(send) => send(status, fields),
+        }
+    }
+}
+
+/// What was current before, and is again, however the scope is left.
+struct Outer(Option<Current>);
+
+impl Drop for Outer {
+    fn drop(&mut self) {
+        drop(CURRENT.replace(self.0.take()));
+    }
+}
