@@ -74,7 +74,10 @@ pub trait Protocol: Any {
 
     /// The program is shutting down: finish what is being done and close. Connections that were
     /// accepted are told first; those that this side made, when the accepted ones are gone.
-    /// Unless told otherwise, the connection is closed when all that was written is sent.
+    /// Unless told otherwise, the connection is closed when all that was written is sent. What the
+    /// peer has under way is not waited for; where some of it arrives unread, the system resets the
+    /// connection, and the peer may lose what it was answered last. A protocol whose peer is owed an
+    /// answer, or talks without a pause, stops reading here and closes when the other end does.
     fn drain(&mut self, transport: &mut Transport) {
         transport.lose_connection();
     }
