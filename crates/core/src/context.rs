@@ -137,13 +137,20 @@ impl LoopContext {
 
     /// The time of this turn, in nanoseconds since the epoch.
     #[must_use]
+    #[inline]
     pub fn now_nanos(&self) -> u64 {
-        if self.carrier.is_some()
-            && let Some(reactor) = self.reactor()
-        {
-            self.set_now(reactor.now());
+        if self.carrier.is_some() {
+            self.follow_reactor();
         }
         self.now.get()
+    }
+
+    /// Nobody sets the time of carried connections.
+    #[cold]
+    fn follow_reactor(&self) {
+        if let Some(reactor) = self.reactor() {
+            self.set_now(reactor.now());
+        }
     }
 
     /// Makes sure that the connection is given its turn before this turn of the loop ends, or in

@@ -4,7 +4,7 @@
 //! it asks for here: whatever runs in its future, on any depth of middleware, is in the scope of its
 //! request.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::rc::Rc;
 
 use http::{HeaderMap, StatusCode};
@@ -37,8 +37,7 @@ pub fn send_interim(status: StatusCode, fields: HeaderMap) -> bool {
     if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
         return false;
     }
-    let current = CURRENT.with_borrow(Clone::clone);
-    current.is_some_and(|current| current.send(status, fields))
+    current().is_some_and(|current| current.send(status, fields))
 }
 
 /// The connection whose request is being answered: for its reactor, and for what its layers know of
@@ -54,11 +53,19 @@ pub fn send_interim(status: StatusCode, fields: HeaderMap) -> bool {
 /// ```
 #[must_use]
 pub fn current_connection() -> Option<Connection> {
-    CURRENT.with_borrow(|current| Some(current.as_ref()?.connection.clone()))
+    Some(current()?.connection)
+}
+
+fn current() -> Option<Current> {
+    CURRENT.with(|cell| {
+        let current = cell.take();
+        cell.set(current.clone());
+        current
+    })
 }
 
 thread_local! {
-    static CURRENT: RefCell<Option<Current>> = const { RefCell::new(None) };
+    static CURRENT: Cell<Option<Current>> = const { Cell::new(None) };
 }
 
 /// A request that is being answered.
@@ -79,10 +86,12 @@ pub(crate) enum Interim {
 }
 
 impl Current {
-    /// Runs `answering` in the scope of this request.
-    pub(crate) fn scope<R>(self, answering: impl FnOnce() -> R) -> R {
-        let _outer = Outer(CURRENT.replace(Some(self)));
-        answering()
+    /// Makes this the request that is being answered, until the scope is dropped.
+    #[inline]
+    pub(crate) fn enter(self) -> Scope {
+        Scope {
+            outer: CURRENT.replace(Some(self)),
+        }
     }
 
     fn send(&self, status: StatusCode, fields: HeaderMap) -> bool {
@@ -93,11 +102,15 @@ impl Current {
     }
 }
 
-/// What was current before, and is again, however the scope is left.
-struct Outer(Option<Current>);
+/// What was current before is so again, however this is left.
+#[must_use]
+pub(crate) struct Scope {
+    outer: Option<Current>,
+}
 
-impl Drop for Outer {
+impl Drop for Scope {
+    #[inline]
     fn drop(&mut self) {
-        drop(CURRENT.replace(self.0.take()));
+        CURRENT.set(self.outer.take());
     }
 }

@@ -27,6 +27,7 @@ use crate::access_log::{CLIENT_CLOSED, Entry};
 use crate::body::{BODY_BUFFER, Body, BodyError, BoxError, Segments, incoming};
 use crate::current::{Current, Interim};
 use crate::request_info::RequestInfo;
+use crate::upgrade::Upgrade;
 
 /// How long a peer that was refused may go on sending before the connection is closed. (Closing at
 /// once would reset the connection, and might take the answer away from the peer: RFC 9112, 9.6.)
@@ -47,6 +48,8 @@ pub(crate) struct Connection<S> {
     awaited: Awaited,
     requests: u64,
     draining: bool,
+    /// Nobody else can read along.
+    secure: bool,
     /// The peer will send no more. What it has sent is served.
     read_closed: bool,
 }
@@ -103,6 +106,7 @@ where
             awaited: Awaited::Request,
             requests: 0,
             draining: false,
+            secure: false,
             read_closed: false,
         }
     }
@@ -223,11 +227,12 @@ where
         exchange.keep_alive &= !self.draining && !last;
         let (peer, host) = (transport.peer(), transport.host().clone());
         let mut info = RequestInfo::new(peer, host, transport.now());
-        info.secure = transport.fact::<Secured>().is_some();
+        info.secure = self.secure;
         let body = Body::received(info, received);
-        let current = self.current(transport);
-        let request = Request::from_parts(head.parts, body);
-        match current.scope(|| self.call(request)) {
+        let scope = self.current(transport).enter();
+        let called = self.call(Request::from_parts(head.parts, body));
+        drop(scope);
+        match called {
             Called::Answered(Ok(response)) => {
                 let responded = self.respond(transport, &mut exchange, response);
                 if responded.is_ok() && exchange.is_over() {
@@ -323,7 +328,9 @@ where
         let unanswered = AbortUnlessDone::new(connection.clone());
         transport.reactor().spawn(Box::pin(async move {
             let result = poll_fn(|cx| {
-                let result = current.clone().scope(|| future.as_mut().poll(cx));
+                let scope = current.clone().enter();
+                let result = future.as_mut().poll(cx);
+                drop(scope);
                 if result.is_pending() {
                     attend_body::<S, B>(&connection, body.as_ref(), cx);
                 }
@@ -396,8 +403,13 @@ where
         response: Response<B>,
     ) -> Result<(), RequestError> {
         let (mut parts, mut body) = response.into_parts();
-        let upgrade = exchange.accept_upgrade(parts.status, &mut parts.extensions);
-        if parts.status.is_informational() && upgrade.is_none() {
+        if exchange.may_end_http(parts.status)
+            && let Some(protocol) = Upgrade::take(&mut parts.extensions)
+        {
+            self.respond_and_end_http(transport, exchange, &parts, protocol);
+            return Ok(());
+        }
+        if parts.status.is_informational() {
             tracing::error!(status = %parts.status, "a handler's answer is no final one");
             return Err(HANDLER_FAILED);
         }
@@ -435,8 +447,7 @@ where
             version: exchange.version,
             fields,
             framing,
-            // The connection lasts, for another protocol.
-            keep_alive: exchange.keep_alive || upgrade.is_some(),
+            keep_alive: exchange.keep_alive,
             date: "",
         };
         let short = match &content {
@@ -447,7 +458,6 @@ where
         self.site.write_head(transport, head, short);
         exchange.give_up_body();
         exchange.source = match content {
-            _ if let Some(protocol) = upgrade => Source::Upgrade(protocol),
             Content::Segments(segments) if framing.sends_body() => Source::Segments(segments),
             Content::Stream if framing.sends_body() => {
                 exchange.task = Some(Self::spawn_stream(transport, exchange, body, framing));
@@ -458,6 +468,28 @@ where
         exchange.fill(transport);
         self.site.give_back(parts.headers);
         Ok(())
+    }
+
+    /// Writes the head of an answer after which `protocol` has the connection.
+    #[cold]
+    fn respond_and_end_http(
+        &self,
+        transport: &mut Transport,
+        exchange: &mut Exchange,
+        parts: &http::response::Parts,
+        protocol: Box<dyn Protocol>,
+    ) {
+        exchange.status = parts.status;
+        let head = ResponseHead {
+            status: parts.status,
+            version: exchange.version,
+            fields: ResponseFields::new(&parts.headers),
+            framing: ResponseFraming::NoBody(None),
+            keep_alive: true,
+            date: "",
+        };
+        self.site.write_head(transport, head, b"");
+        exchange.source = Source::Upgrade(protocol);
     }
 
     /// Writes an answer that comes piece by piece. Its end comes back as a call.
@@ -680,6 +712,7 @@ where
     B::Error: Into<BoxError>,
 {
     fn connection_made(&mut self, transport: &mut Transport) {
+        self.secure = transport.fact::<Secured>().is_some();
         transport.set_timeout(Some(self.site.limits.idle_timeout));
     }
 

@@ -2,14 +2,13 @@
 
 use std::rc::Rc;
 
-use http::{Extensions, Method, StatusCode, Version};
+use http::{Method, StatusCode, Version};
 use ropewalk_core::{Protocol, Segment, Task, Transport};
 
 use super::stream::{Gate, PIECE, QUEUE_AHEAD};
 use super::{BodyLength, ChunkedDecoder, Event, RequestError, RequestHead};
 use crate::access_log::Entry;
 use crate::body::{BodyError, BodySender, Segments};
-use crate::upgrade::Upgrade;
 
 pub(super) struct Exchange {
     pub(super) method: Method,
@@ -166,19 +165,15 @@ impl Exchange {
         self.source = Source::Done;
     }
 
-    /// What is to have the connection after an answer with `status`, if it is one that ends HTTP.
-    /// (Nobody else can send a request before its body has ended, and be understood.)
-    pub(super) fn accept_upgrade(
-        &self,
-        status: StatusCode,
-        extensions: &mut Extensions,
-    ) -> Option<Box<dyn Protocol>> {
-        let ends = match self.method {
+    /// Whether an answer with `status` may end HTTP on the connection. (While the body of the
+    /// request goes on, nobody could tell where it ends and the other protocol begins.)
+    #[inline]
+    pub(super) fn may_end_http(&self, status: StatusCode) -> bool {
+        let may = match self.method {
             Method::CONNECT => status.is_success(),
             _ => status == StatusCode::SWITCHING_PROTOCOLS && self.version == Version::HTTP_11,
         };
-        let ends = ends && self.body_is_complete();
-        Upgrade::take(extensions).filter(|_| ends)
+        may && self.body_is_complete()
     }
 
     pub(super) fn take_upgrade(&mut self) -> Option<Box<dyn Protocol>> {
