@@ -198,7 +198,7 @@ where
                             self.begin(transport, head);
                         }
                         Err(error) => {
-                            self.refuse(transport, error);
+                            self.refuse_head(transport, error, rest);
                             return input.len();
                         }
                     }
@@ -585,18 +585,27 @@ where
                 exchange.sent = Self::write_error(&self.site, transport, error, &method, version);
             }
             State::HandedOver => return,
-            State::Head | State::Lingering => {
-                let log = Entry::of_no_request(transport);
-                let (method, version) = (Method::GET, Version::HTTP_11);
-                let sent = Self::write_error(&self.site, transport, error, &method, version);
-                if let Some(log) = log {
-                    log.finish(error.status().as_u16(), sent);
-                }
-            }
+            State::Head | State::Lingering => return self.refuse_head(transport, error, b""),
         }
         if let State::Exchange(mut exchange) = std::mem::replace(&mut self.state, State::Head) {
             exchange.cancel();
             exchange.log(error.status().as_u16());
+        }
+        self.close(transport, false);
+    }
+
+    /// Answers a request that has no meaning, but that came with these bytes, and closes.
+    fn refuse_head(&mut self, transport: &mut Transport, error: RequestError, head: &[u8]) {
+        tracing::debug!(peer = %transport.peer(), %error, "a request head was refused");
+        let log = Entry::of_no_request(transport);
+        // That much is known of it, and it decides whether content may follow.
+        let method = match head.trim_ascii_start().starts_with(b"HEAD ") {
+            true => Method::HEAD,
+            false => Method::GET,
+        };
+        let sent = Self::write_error(&self.site, transport, error, &method, Version::HTTP_11);
+        if let Some(log) = log {
+            log.finish(error.status().as_u16(), sent);
         }
         self.close(transport, false);
     }
@@ -753,7 +762,10 @@ where
 
     fn timeout_connection(&mut self, transport: &mut Transport) {
         match &self.state {
-            State::Head if self.head_has_begun() => self.refuse(transport, HEAD_TOO_SLOW),
+            State::Head if self.head_has_begun() => {
+                let begun = self.waiting.take().unwrap_or_default();
+                self.refuse_head(transport, HEAD_TOO_SLOW, &begun.bytes);
+            }
             // Nobody can be idle who still takes an answer.
             State::Head if transport.unsent() > 0 => {
                 transport.set_timeout(Some(self.site.limits.idle_timeout));
