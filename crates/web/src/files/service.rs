@@ -132,10 +132,7 @@ impl FileService {
     fn answer<B>(&self, request: &Request<B>, now: Option<Instant>) -> Response<Body> {
         let method = request.method();
         if method != Method::GET && method != Method::HEAD {
-            let mut response = status_page(StatusCode::METHOD_NOT_ALLOWED);
-            let headers = response.headers_mut();
-            headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-            return response;
+            return answer_no_read(method);
         }
         let mut response = self.get(request, now).unwrap_or_else(|status| {
             let mut response = status_page(status);
@@ -249,6 +246,27 @@ impl<B: 'static> tower_service::Service<Request<B>> for FileService {
         let now = RequestInfo::of(&request).map(|info| info.received_at);
         ready(Ok(self.answer(&request, now)))
     }
+}
+
+/// Answers a method that reads no file (RFC 9110, sections 9.1 and 9.3.7).
+fn answer_no_read(method: &Method) -> Response<Body> {
+    let mut response = match *method {
+        Method::OPTIONS => {
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = StatusCode::NO_CONTENT;
+            response
+        }
+        Method::POST
+        | Method::PUT
+        | Method::PATCH
+        | Method::DELETE
+        | Method::CONNECT
+        | Method::TRACE => status_page(StatusCode::METHOD_NOT_ALLOWED),
+        _ => return status_page(StatusCode::NOT_IMPLEMENTED),
+    };
+    let methods = HeaderValue::from_static("GET, HEAD, OPTIONS");
+    response.headers_mut().insert(ALLOW, methods);
+    response
 }
 
 /// Answers with `file`, or a part of it, or the news that the client has it.

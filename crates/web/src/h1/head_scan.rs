@@ -46,7 +46,7 @@ impl HeadScan {
         for offset in memchr_iter(b'\n', &input[unsearched..]) {
             let line_end = unsearched + offset + 1;
             if line_end > self.bound(limits) {
-                return Err(self.too_long());
+                return Err(self.too_long(input, limits));
             }
             let line = &input[self.line_start..line_end];
             check_line_end(line)?;
@@ -61,6 +61,10 @@ impl HeadScan {
                     }
                     check_first_bytes(&input[line_end..])?;
                 }
+                // (An HTTP/0.9 request is complete here, and no empty line will follow.)
+                (None, _) if memchr_iter(b' ', line).nth(1).is_none() => {
+                    return Err(BAD_REQUEST_LINE);
+                }
                 (None, _) => self.block_start = Some(line_end),
                 (Some(_), 2) => return Ok(Some(self.head_start..line_end)),
                 (Some(_), _) => {
@@ -73,7 +77,7 @@ impl HeadScan {
         }
         self.searched = input.len();
         if input.len() >= self.bound(limits) {
-            return Err(self.too_long());
+            return Err(self.too_long(input, limits));
         }
         Ok(None)
     }
@@ -102,11 +106,15 @@ impl HeadScan {
         self.head_start < length
     }
 
-    fn too_long(&self) -> RequestError {
-        if self.block_start.is_none() {
-            REQUEST_LINE_TOO_LONG
-        } else {
-            BLOCK_TOO_LONG
+    /// What to say of `input`, which reaches the bound.
+    fn too_long(&self, input: &[u8], limits: &Limits) -> RequestError {
+        if self.block_start.is_some() {
+            return BLOCK_TOO_LONG;
+        }
+        match memchr::memchr(b' ', &input[self.line_start..self.bound(limits)]) {
+            Some(_) => REQUEST_LINE_TOO_LONG,
+            // It is all method (RFC 9112, section 3).
+            None => METHOD_TOO_LONG,
         }
     }
 }
@@ -125,6 +133,13 @@ fn check_first_bytes(line: &[u8]) -> Result<(), RequestError> {
     }
 }
 
+pub(super) const BAD_REQUEST_LINE: RequestError = RequestError::bad(
+    "the request line is not a method, a target and HTTP/1.1, with one space between them",
+);
+const METHOD_TOO_LONG: RequestError = RequestError::new(
+    StatusCode::NOT_IMPLEMENTED,
+    "the method is longer than any that there is",
+);
 const REQUEST_LINE_TOO_LONG: RequestError = RequestError::new(
     StatusCode::URI_TOO_LONG,
     "the request line is longer than this server accepts",
@@ -138,6 +153,7 @@ const TOO_MANY_EMPTY_LINES: RequestError =
 const TLS: RequestError =
     RequestError::bad("this is a TLS handshake, but this port speaks plain HTTP: ask for http://");
 const NOT_HTTP: RequestError = RequestError::bad("the request does not begin with a method");
+
 #[cfg(test)]
 mod tests {
     use super::*;

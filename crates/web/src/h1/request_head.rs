@@ -15,6 +15,7 @@ use super::body_length::FramingFields;
 use super::fields::{
     BARE_CR, TOO_MANY, append_field, explain_field_error, has_bare_cr, list_elements,
 };
+use super::head_scan::BAD_REQUEST_LINE;
 use super::host::{is_host, is_host_with_port};
 use super::{BodyLength, HeadScan, HeadStorage, Limits, RequestError};
 
@@ -74,8 +75,8 @@ pub struct RequestHead {
 /// # Errors
 ///
 /// 400 for what is malformed or ambiguous, 414 and 431 above a limit (as soon as it is passed), 417
-/// for an unknown expectation, 501 for an unknown transfer coding, 505 for another version than 1.0
-/// and 1.1. The connection cannot be read any further.
+/// for an unknown expectation, 501 for an unknown transfer coding and for a method that fills the
+/// request line, 505 for another major version than 1. The connection cannot be read any further.
 ///
 /// # Panics
 ///
@@ -145,6 +146,8 @@ fn parse_found(
     field_count: usize,
     storage: &mut HeadStorage,
 ) -> Result<RequestHead, RequestError> {
+    let as_http_11 = as_http_11(head);
+    let head = as_http_11.as_deref().unwrap_or(head);
     let mut slots = vec![MaybeUninit::uninit(); field_count];
     let mut parsed = httparse::Request::new(&mut []);
     match parsed.parse_with_uninit_headers(head, &mut slots) {
@@ -196,6 +199,9 @@ impl RequestHead {
             headers.try_insert(HOST, authority).map_err(|_| TOO_MANY)?;
         }
         let body = meaning.framing.finish(version)?;
+        if method == Method::CONNECT && !matches!(body, BodyLength::None | BodyLength::Length(0)) {
+            return Err(CONNECT_HAS_NO_CONTENT);
+        }
 
         let (mut parts, ()) = http::Request::new(()).into_parts();
         parts.method = method;
@@ -249,7 +255,8 @@ impl Meaning {
                 }
             }
             6 if is("expect") => {
-                for expectation in list_elements(field.value) {
+                // Empty elements of a list are none (RFC 9110, section 5.6.1.2).
+                for expectation in list_elements(field.value).filter(|item| !item.is_empty()) {
                     if !expectation.eq_ignore_ascii_case(b"100-continue") {
                         return Err(UNKNOWN_EXPECTATION);
                     }
@@ -326,7 +333,7 @@ fn explain(head: &[u8], error: httparse::Error) -> RequestError {
         httparse::Error::Version | httparse::Error::NewLine => {
             if line == b"PRI * HTTP/2.0\r\n" {
                 HTTP_2_PREFACE
-            } else if is_other_version(line) {
+            } else if version(line).is_some_and(|(major, _)| major != b'1') {
                 OTHER_VERSION
             } else {
                 BAD_REQUEST_LINE
@@ -336,22 +343,29 @@ fn explain(head: &[u8], error: httparse::Error) -> RequestError {
     }
 }
 
-/// Whether the line ends with `HTTP/` and a number, so that it is HTTP but not a version that is
-/// spoken here.
-fn is_other_version(line: &[u8]) -> bool {
-    let last_word = line.trim_ascii_end().rsplit(|byte| *byte == b' ').next();
-    let Some(number) = last_word.and_then(|word| word.strip_prefix(b"HTTP/")) else {
-        return false;
+/// The head as one of HTTP/1.1, if it is one of a later HTTP/1: whoever sends that is to be
+/// understood as far as we go (RFC 9110, section 2.5).
+fn as_http_11(head: &[u8]) -> Option<Vec<u8>> {
+    let line_end = memchr::memchr(b'\n', head)? + 1;
+    let (b'1', b'2'..) = version(&head[..line_end])? else {
+        return None;
     };
-    let mut digits = number.splitn(2, |byte| *byte == b'.');
-    !matches!(number, b"1.0" | b"1.1")
-        && digits.all(|part| !part.is_empty() && part.iter().all(u8::is_ascii_digit))
+    let mut head = head.to_vec();
+    head[line_end - b"1\r\n".len()] = b'1';
+    Some(head)
+}
+
+/// The major and the minor version that a request line ends with, of one digit each (RFC 9112,
+/// section 2.3).
+fn version(line: &[u8]) -> Option<(u8, u8)> {
+    let end = line.strip_suffix(b"\r\n")?.last_chunk::<9>()?;
+    match end.strip_prefix(b" HTTP/")? {
+        &[major @ b'0'..=b'9', b'.', minor @ b'0'..=b'9'] => Some((major, minor)),
+        _ => None,
+    }
 }
 
 const BAD_HEAD: RequestError = RequestError::bad("the request head is malformed");
-const BAD_REQUEST_LINE: RequestError = RequestError::bad(
-    "the request line is not a method, a target and HTTP/1.1, with one space between them",
-);
 const HTTP_2_PREFACE: RequestError = RequestError::bad(
     "this is HTTP/2 with prior knowledge, but this port speaks HTTP/1.1: begin with that",
 );
@@ -371,6 +385,8 @@ const BAD_AUTHORITY: RequestError =
     RequestError::bad("the host in the request target is not a host with an optional port");
 const CONNECT_NEEDS_AUTHORITY: RequestError =
     RequestError::bad("the target of CONNECT must be a host and a port");
+const CONNECT_HAS_NO_CONTENT: RequestError =
+    RequestError::bad("CONNECT has no content: what follows its head belongs to the tunnel");
 const ASTERISK_NEEDS_OPTIONS: RequestError = RequestError::bad("the target * is for OPTIONS alone");
 const NO_HOST: RequestError = RequestError::bad("an HTTP/1.1 request must have a Host field");
 const REPEATED_HOST: RequestError = RequestError::bad("the Host field stands more than once");

@@ -20,8 +20,8 @@ pub enum ResponseFraming {
     Chunked,
     /// Bytes follow until the connection is closed. Only for HTTP/1.0, which has no chunks.
     UntilClose,
-    /// Nothing follows the head, whatever body the handler gave. The number is the Content-Length
-    /// that a GET would have had, told in answers to HEAD and in 304 where it is known.
+    /// Nothing follows the head, whatever body the handler gave. The number is the Content-Length:
+    /// that of the answer to a GET, told in answers to HEAD and in 304 where it is known; 0 in 205.
     NoBody(Option<u64>),
 }
 
@@ -60,6 +60,10 @@ impl ResponseFraming {
     ) -> Result<Self, FramingError> {
         if forbids_length(status) || (method == Method::CONNECT && status.is_success()) {
             return Ok(Self::NoBody(None));
+        }
+        // It has no content either, but says so (RFC 9110, section 15.3.6).
+        if status == StatusCode::RESET_CONTENT {
+            return Ok(Self::NoBody(Some(0)));
         }
         let declared = fields.declared_length()?;
         // A handler may leave out the body where it isn't sent: an empty one says nothing here.
@@ -185,6 +189,8 @@ mod tests {
             (&get, new, 404, &[], None, Ok(Chunked)),
             (&get, new, 101, &["5"], Some(7), Ok(NoBody(None))),
             (&get, new, 204, &["5"], Some(7), Ok(NoBody(None))),
+            (&get, new, 205, &["5"], Some(7), Ok(NoBody(Some(0)))),
+            (&get, old, 205, &[], None, Ok(NoBody(Some(0)))),
             (&get, new, 304, &[], Some(0), Ok(NoBody(None))),
             (&get, new, 304, &["5"], Some(0), Ok(NoBody(Some(5)))),
             (&get, new, 304, &["5"], Some(7), Ok(NoBody(Some(5)))),

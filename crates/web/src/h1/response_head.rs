@@ -21,7 +21,8 @@ const USUAL_HEAD: usize = 256;
 pub struct ResponseHead<'a> {
     /// The status; its reason phrase is the registered one, or empty.
     pub status: StatusCode,
-    /// The version of the request. HTTP/1.0 is answered with HTTP/1.0.
+    /// The version of the request. The answer always names HTTP/1.1, as RFC 9110 section 6.2 asks,
+    /// but uses nothing that HTTP/1.0 has not, and tells it in words whether the connection lasts.
     pub version: Version,
     /// The handler's fields. `content-length` and `transfer-encoding` among them are not sent:
     /// `framing` says what is. Of `connection` all options are sent but `close` and `keep-alive`,
@@ -76,14 +77,11 @@ pub fn encode_response_head(out: &mut Vec<u8>, head: &ResponseHead<'_>) {
 }
 
 fn encode_status_line(out: &mut Vec<u8>, head: &ResponseHead<'_>) {
-    if head.status == StatusCode::OK && head.version == Version::HTTP_11 {
+    if head.status == StatusCode::OK {
         // Nearly all of them.
         return out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
     }
-    out.extend_from_slice(match head.version {
-        Version::HTTP_10 => b"HTTP/1.0 ",
-        _ => b"HTTP/1.1 ",
-    });
+    out.extend_from_slice(b"HTTP/1.1 ");
     out.extend_from_slice(head.status.as_str().as_bytes());
     out.push(b' ');
     out.extend_from_slice(head.status.canonical_reason().unwrap_or("").as_bytes());

@@ -44,7 +44,7 @@ fn http_1_0_closes_unless_it_is_asked_not_to() {
     client.send("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
     assert_eq!(
         without_dates(&client.received()),
-        "HTTP/1.0 200 OK\r\ncontent-length: 5\r\nconnection: keep-alive\r\n\r\nGET /"
+        "HTTP/1.1 200 OK\r\ncontent-length: 5\r\nconnection: keep-alive\r\n\r\nGET /"
     );
     assert!(!client.is_closed());
     client.send("GET / HTTP/1.0\r\n\r\n");
@@ -86,6 +86,7 @@ fn what_is_ambiguous_is_refused_and_nothing_behind_it_is_served() {
         ("GET / HTTP/1.1\r\n\r\n", "400"),
         ("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", "400"),
         ("GET / HTTP/2.0\r\nHost: a\r\n\r\n", "505"),
+        ("GET /\r\n", "400"),
         ("GET / HTTP/1.1\r\nHost: a\r\nExpect: tea\r\n\r\n", "417"),
     ] {
         let script = format!("{}{head}{}", get("/before"), get("/smuggled"));
@@ -102,6 +103,21 @@ fn what_is_ambiguous_is_refused_and_nothing_behind_it_is_served() {
         }
         assert!(!seen.contains("smuggled"), "{head}");
     }
+}
+
+#[test]
+fn a_head_request_that_is_refused_gets_no_content() {
+    for refused in ["HEAD / HTTP/1.1\r\n\r\n", "\r\nHEAD / HTTP/2.0\r\n\r\n"] {
+        let seen = answers(mirror, refused);
+        assert!(seen.contains("content-length: "), "{seen}");
+        assert!(seen.ends_with("\r\n\r\n"), "{seen}");
+    }
+    let client = Client::new(mirror());
+    client.send("HEAD / HTTP/1.1\r\nHost: exa");
+    client.advance(std::time::Duration::from_secs(10));
+    let seen = client.received();
+    assert_eq!(statuses(&seen), ["408"]);
+    assert!(seen.ends_with("\r\n\r\n"), "{seen}");
 }
 
 #[test]

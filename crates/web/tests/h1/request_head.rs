@@ -180,11 +180,51 @@ fn the_http_2_preface_is_400_with_a_reason() {
 }
 
 #[test]
-fn other_versions_are_505() {
-    for version in ["0.9", "1.2", "1.10", "2", "2.0", "3.0", "10.0", "01.1"] {
-        let line = format!("GET / HTTP/{version}");
-        assert_eq!(status(with_line(&line)), 505, "{line}");
+fn other_major_versions_are_505_and_what_is_no_version_is_400() {
+    for (status_of, versions) in [
+        (505, &["0.9", "2.0", "3.0", "9.9"][..]),
+        (400, &["1", "2", "1.10", "10.0", "01.1", "1.1a"]),
+    ] {
+        for version in versions {
+            let line = format!("GET / HTTP/{version}");
+            assert_eq!(status(with_line(&line)), status_of, "{line}");
+        }
     }
+}
+
+#[test]
+fn a_later_minor_version_is_read_as_http_1_1() {
+    for minor in 2..=9 {
+        let request = accepted(with_line(&format!("GET /1.2 HTTP/1.{minor}")));
+        assert_eq!(request.version, Version::HTTP_11);
+        assert_eq!(request.target, "/1.2");
+        assert!(request.keep_alive);
+    }
+    // It must hold to the rules of HTTP/1.1.
+    assert_eq!(status("GET / HTTP/1.2\r\n\r\n"), 400);
+}
+
+#[test]
+fn a_request_of_http_0_9_is_refused_without_an_empty_line() {
+    assert_eq!(status("GET /\r\n"), 400);
+    assert_eq!(status("GET\r\n"), 400);
+}
+
+#[test]
+fn a_connect_with_content_is_400() {
+    let connect = |lines: &str| {
+        format!("CONNECT example.com:443 HTTP/1.1\r\nHost: example.com\r\n{lines}\r\n")
+    };
+    accepted(connect("Content-Length: 0\r\n"));
+    assert_eq!(status(connect("Content-Length: 1\r\n")), 400);
+    assert_eq!(status(connect("Transfer-Encoding: chunked\r\n")), 400);
+}
+
+#[test]
+fn a_method_that_fills_the_request_line_is_501() {
+    assert_eq!(status("A".repeat(8192)), 501);
+    assert_eq!(status("A".repeat(8200) + " / HTTP/1.1\r\n\r\n"), 501);
+    assert_eq!(status("A".repeat(8191) + " / HTTP/1.1\r\n\r\n"), 414);
 }
 
 #[test]
@@ -554,9 +594,11 @@ fn other_expectations_are_417() {
         "Expect: 100-continue, x\r\n",
         "Expect: 100-continue\r\nExpect: x\r\n",
         "Expect: 100-continue;a=b\r\n",
-        "Expect:\r\n",
     ] {
         assert_eq!(status(get(line)), 417, "{line:?}");
+    }
+    for line in ["Expect:\r\n", "Expect: , 100-continue,\r\n"] {
+        accepted(get(line));
     }
 }
 

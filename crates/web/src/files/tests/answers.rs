@@ -114,13 +114,24 @@ fn head_has_the_headers_of_get_and_no_body() {
 }
 
 #[test]
-fn other_methods_are_not_allowed() {
+fn methods_that_write_are_not_allowed_and_options_says_which_are() {
     let site = Site::new();
-    for method in [
-        "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "get", "BREW",
-    ] {
+    let allowed = "GET, HEAD, OPTIONS";
+    for method in ["POST", "PUT", "DELETE", "PATCH", "TRACE", "CONNECT"] {
         let answer = site.ask(method.parse().unwrap(), "/", &[]);
-        assert_eq!((answer.status, answer.header("allow")), (405, "GET, HEAD"));
+        assert_eq!((answer.status, answer.header("allow")), (405, allowed));
+    }
+    for target in ["/", "/nowhere", "*"] {
+        let answer = site.ask(Method::OPTIONS, target, &[]);
+        assert_eq!((answer.status, answer.header("allow")), (204, allowed));
+    }
+}
+
+#[test]
+fn unknown_methods_are_not_implemented() {
+    let site = Site::new();
+    for method in ["get", "BREW", "PROPFIND"] {
+        assert_eq!(site.ask(method.parse().unwrap(), "/", &[]).status, 501);
     }
 }
 
