@@ -2,7 +2,8 @@
 //!
 //! A host names the site that is asked, so an odd one is a way to reach another site than the
 //! one that was checked. An empty host and the `IPvFuture` form that nobody has are refused;
-//! so is user information, which RFC 9110 section 4.2.4 tells servers to treat as an error.
+//! so is user information, which RFC 9110 section 4.2.4 tells servers to treat as an error, and
+//! a comma, which is what two Host fields become when somebody joins them.
 
 use std::net::Ipv6Addr;
 
@@ -76,7 +77,7 @@ fn is_name_or_address(host: &[u8]) -> bool {
 }
 
 /// What stands in a `reg-name`, of which every IPv4 address is one too, but for escapes:
-/// `unreserved` and `sub-delims`. A table, because each request has a host.
+/// `unreserved` and `sub-delims` without the comma. A table, because each request has a host.
 const IN_NAME: [bool; 256] = {
     let mut table = [false; 256];
     let mut byte = 0;
@@ -84,7 +85,7 @@ const IN_NAME: [bool; 256] = {
         table[byte] = (byte as u8).is_ascii_alphanumeric();
         byte += 1;
     }
-    let marks = b"-._~!$&'()*+,;=";
+    let marks = b"-._~!$&'()*+;=";
     let mut at = 0;
     while at < marks.len() {
         table[marks[at] as usize] = true;
@@ -132,6 +133,7 @@ mod tests {
             "example.com?query",
             "example.com#fragment",
             "example.com, example.net",
+            "example.com,example.net",
             "example .com",
             "example.com\t",
             "exa\\mple.com",
