@@ -13,6 +13,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::uri::Scheme;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use ropewalk_core::{Failure, Protocol, Secured, Task, Transport};
 use tower_service::Service;
@@ -228,6 +229,10 @@ where
         let (peer, host) = (transport.peer(), transport.host().clone());
         let mut info = RequestInfo::new(peer, host, transport.now());
         info.secure = self.secure;
+        if !info.secure && head.parts.uri.scheme() == Some(&Scheme::HTTPS) {
+            self.state = State::Exchange(Box::new(exchange));
+            return self.refuse(transport, NOT_SECURE);
+        }
         let body = Body::received(info, received);
         let scope = self.current(transport).enter();
         let called = self.call(Request::from_parts(head.parts, body));
@@ -878,6 +883,11 @@ const TOO_LARGE: RequestError = RequestError::new(
 const HANDLER_FAILED: RequestError = RequestError::new(
     StatusCode::INTERNAL_SERVER_ERROR,
     "the server failed to answer; its log says why",
+);
+/// (RFC 9110, section 7.4.)
+const NOT_SECURE: RequestError = RequestError::new(
+    StatusCode::MISDIRECTED_REQUEST,
+    "the request is for an https URL, but this connection is not secured",
 );
 const HEAD_TOO_SLOW: RequestError = RequestError::new(
     StatusCode::REQUEST_TIMEOUT,

@@ -57,7 +57,7 @@ fn who_speaks_http_1_0_gets_no_interim_response() {
     client.send("GET / HTTP/1.0\r\n\r\n");
     signal.give();
     client.reactor.run();
-    assert!(client.received().starts_with("HTTP/1.0 200 OK\r\n"));
+    assert!(client.received().starts_with("HTTP/1.1 200 OK\r\n"));
 }
 
 #[test]
