@@ -1,6 +1,7 @@
 //! Streams of bytes that a server must take in one way only, each with the line of the RFC that it
 //! rests on: see `README.md`.
 
+mod answers;
 mod case;
 mod server;
 
@@ -89,7 +90,7 @@ fn check(case: &Case) -> Result<(), String> {
     }
 
     // Long cases are cut at a sample of places.
-    for cut in (1..case.bytes.len()).step_by(case.bytes.len() / 400 + 1) {
+    for cut in (1..case.bytes.len()).step_by(case.bytes.len() / 200 + 1) {
         let (first, second) = case.bytes.split_at(cut);
         let outcome = Server::new().send(&[first, second]).outcome();
         if outcome.answers != whole.answers || outcome.requests != whole.requests {

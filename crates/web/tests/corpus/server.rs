@@ -10,7 +10,7 @@ use std::time::Duration;
 use http::{HeaderMap, Request, Response};
 use http_body::Body as _;
 use ropewalk_core::testing::MemoryReactor;
-use ropewalk_core::{Address, Connection, Failure, Protocol, Transport};
+use ropewalk_core::{Address, Connection, Factory, Failure, Protocol, Transport};
 use ropewalk_web::{Body, BoxError, Site};
 use tower_service::Service;
 
@@ -75,21 +75,34 @@ struct Received {
 
 impl Server {
     pub(crate) fn new() -> Self {
-        Self::on(MemoryReactor::new())
+        Self::noting(MemoryReactor::new())
     }
 
     /// One to which each byte of `case` comes alone; a few at once, where there are very many.
     pub(crate) fn dripping(case: &Case) -> Self {
         let reactor = MemoryReactor::new();
         reactor.set_split(1 + case.bytes.len() / 40_000);
-        Self::on(reactor)
+        Self::noting(reactor)
     }
 
-    fn on(reactor: MemoryReactor) -> Self {
+    fn noting(reactor: MemoryReactor) -> Self {
         let requests: Rc<RefCell<Vec<Seen>>> = Rc::default();
         let site = Site::new(Noting(Rc::clone(&requests)));
+        Self::serving(reactor, Rc::new(site), requests)
+    }
+
+    /// One that answers as `site` does, and notes nothing.
+    pub(crate) fn of(site: Rc<dyn Factory>) -> Self {
+        Self::serving(MemoryReactor::new(), site, Rc::default())
+    }
+
+    fn serving(
+        reactor: MemoryReactor,
+        site: Rc<dyn Factory>,
+        requests: Rc<RefCell<Vec<Seen>>>,
+    ) -> Self {
         let port = "tcp:80".parse().unwrap();
-        reactor.listen(&port, Rc::new(site)).unwrap();
+        reactor.listen(&port, site).unwrap();
 
         let received: Rc<RefCell<Received>> = Rc::default();
         let client = Rc::clone(&received);
@@ -124,6 +137,16 @@ impl Server {
     pub(crate) fn wait(&self) -> &Self {
         self.reactor.advance(Duration::from_secs(61));
         self
+    }
+
+    /// All that the client got.
+    pub(crate) fn raw(&self) -> String {
+        String::from_utf8(self.received.borrow().bytes.clone()).unwrap()
+    }
+
+    /// The same without dates, and whether the connection is closed.
+    pub(crate) fn received(&self) -> (String, bool) {
+        (without_date(&self.raw()), self.received.borrow().closed)
     }
 
     pub(crate) fn outcome(&self) -> Outcome {
@@ -166,12 +189,16 @@ fn read_answer(rest: &mut &[u8], request: Option<&Seen>) -> Answer {
         _ => 0,
     };
     *rest = &content[length..];
-    let lines = head.split_inclusive("\r\n");
     Answer {
         status,
-        head: lines.filter(|line| !line.starts_with("date: ")).collect(),
+        head: without_date(head),
         content: content[..length].to_vec(),
     }
+}
+
+fn without_date(answers: &str) -> String {
+    let lines = answers.split_inclusive("\r\n");
+    lines.filter(|line| !line.starts_with("date: ")).collect()
 }
 
 struct Client(Rc<RefCell<Received>>);
