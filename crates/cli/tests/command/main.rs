@@ -2,6 +2,7 @@
 
 mod foreign;
 mod forward;
+mod http_clients;
 mod inherited;
 mod logs;
 mod proxies;

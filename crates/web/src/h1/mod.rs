@@ -13,6 +13,32 @@
 //!   for more.
 //!
 //! Any error of the two parsers leaves the place of the next request unknown: answer and close.
+//!
+//! Where the RFCs leave a choice, or two readings are possible, this is the one that was made:
+//!
+//! - LF alone ends no line, anywhere (RFC 9112, section 2.2). Up to four empty lines before a request
+//!   line are skipped.
+//! - Folded lines are refused, not joined (section 5.2).
+//! - Content-Length that stands twice or as a list is refused, also where all values are one (RFC
+//!   9110, section 8.6), and so is Content-Length beside Transfer-Encoding (RFC 9112, section 6.1).
+//! - Transfer-Encoding with an empty element, as `, chunked`, is refused, though RFC 9110 section
+//!   5.6.1.2 would have it ignored: it is the mark of an attempt to hide the field from another
+//!   parser. Empty elements of Connection and Expect are ignored.
+//! - Bytes of a chunk extension and of the trailers are bounded, and malformed ones refused, as are
+//!   trailers that mean something only before the body. Other trailers are kept, apart from the
+//!   head.
+//! - A body belongs to any method whose fields tell of one, but for CONNECT, which is refused then.
+//! - A Host must name a host; an empty one is refused, and so is one with a comma, which is what two
+//!   Host fields become when they are joined. With a target in absolute-form, the target's host counts,
+//!   but the field must be valid all the same.
+//! - A target is not decoded, and its dot segments stay: that is for whoever knows what it names.
+//!   A `%` without two hexadecimal digits is let through for the same reason. Fragments, user
+//!   information and bytes that are not US-ASCII are refused.
+//! - An `https` target on a connection that is not secured is 421 (RFC 9110, section 7.4).
+//! - HTTP/1.2 to HTTP/1.9 are read as HTTP/1.1, and any answer names HTTP/1.1 (RFC 9110, sections 2.5
+//!   and 6.2), also one to HTTP/1.0, which is told in words whether its connection lasts.
+//! - An expectation other than `100-continue` is 417. `100 Continue` is sent when the handler asks
+//!   for the body, so that it may refuse before.
 
 mod body_length;
 mod chunked;
