@@ -4,12 +4,15 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::Frame;
 
 use super::BODY_BUFFER;
 use super::error::{BodyError, BoxError};
+
+/// Pieces are joined up to this length. Alone, each of a byte would take a hundred times its size.
+const JOINED: usize = 1024;
 
 /// The end of a received body that its reader holds.
 pub(crate) struct Received {
@@ -66,6 +69,16 @@ impl Incoming {
     fn remaining(&self) -> Option<u64> {
         self.declared
             .map(|declared| declared.saturating_sub(self.taken))
+    }
+
+    fn append(&mut self, data: Bytes) {
+        let is_short = |last: &Bytes| last.len() + data.len() <= JOINED;
+        let joins = self.chunks.back().is_some_and(is_short);
+        let last = joins.then(|| self.chunks.pop_back()).flatten();
+        self.chunks.push_back(match last {
+            None => data,
+            Some(last) => join(last, &data),
+        });
     }
 
     fn is_finished(&self) -> bool {
@@ -177,7 +190,7 @@ impl BodySender {
         let mut incoming = self.lock();
         incoming.received += len as u64;
         if len > 0 && !incoming.dropped && !incoming.over_limit() {
-            incoming.chunks.push_back(data());
+            incoming.append(data());
             incoming.buffered += len;
         }
         let reader = incoming.reader.take();
@@ -227,6 +240,13 @@ impl BodySender {
     }
 }
 
+fn join(first: Bytes, second: &[u8]) -> Bytes {
+    let copied = |first: Bytes| BytesMut::from(&first[..]);
+    let mut joined = first.try_into_mut().unwrap_or_else(copied);
+    joined.extend_from_slice(second);
+    joined.freeze()
+}
+
 fn lock(shared: &Mutex<Incoming>) -> MutexGuard<'_, Incoming> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -268,6 +288,23 @@ mod tests {
         let read = received.poll_frame(&Context::from_waker(Waker::noop()));
         assert!(matches!(read, Poll::Ready(Some(Err(_)))));
         assert!(!sender.is_full());
+    }
+
+    #[test]
+    fn pieces_of_a_byte_are_joined() {
+        let (sender, received) = incoming(None, u64::MAX);
+        let sent: Vec<u8> = (0..5000).map(|at| at as u8).collect();
+        for byte in &sent {
+            sender.push(&[*byte]);
+        }
+        assert_eq!(received.lock().chunks.len(), 5);
+        assert_eq!(received.lock().chunks.make_contiguous().concat(), sent);
+        // One that somebody else holds, too, stays as it is.
+        let kept = Bytes::from_static(b"kept");
+        sender.push_bytes(kept.clone());
+        sender.push(b"!");
+        assert_eq!(kept, "kept");
+        assert!(received.lock().chunks.back().unwrap().ends_with(b"kept!"));
     }
 
     #[test]
