@@ -299,7 +299,8 @@ impl Default for ChunkedDecoder {
 /// describe (RFC 9110, section 6.5.1). Merged late into the head they would undo checks that were
 /// made on it.
 pub(super) fn is_forbidden_trailer(name: &HeaderName) -> bool {
-    static FORBIDDEN: [HeaderName; 30] = [
+    static FORBIDDEN: [HeaderName; 34] = [
+        header::AGE,
         header::AUTHORIZATION,
         header::CACHE_CONTROL,
         header::CONNECTION,
@@ -308,7 +309,9 @@ pub(super) fn is_forbidden_trailer(name: &HeaderName) -> bool {
         header::CONTENT_RANGE,
         header::CONTENT_TYPE,
         header::COOKIE,
+        header::DATE,
         header::EXPECT,
+        header::EXPIRES,
         header::FORWARDED,
         header::HOST,
         header::IF_MATCH,
@@ -323,6 +326,7 @@ pub(super) fn is_forbidden_trailer(name: &HeaderName) -> bool {
         header::PROXY_AUTHENTICATE,
         header::PROXY_AUTHORIZATION,
         header::RANGE,
+        header::RETRY_AFTER,
         header::SET_COOKIE,
         header::TE,
         header::TRAILER,

@@ -24,9 +24,9 @@
 //! - Transfer-Encoding with an empty element, as `, chunked`, is refused, though RFC 9110 section
 //!   5.6.1.2 would have it ignored: it is the mark of an attempt to hide the field from another
 //!   parser. Empty elements of Connection and Expect are ignored.
-//! - Bytes of a chunk extension and of the trailers are bounded, and malformed ones refused, as are
-//!   trailers that mean something only before the body. Other trailers are kept, apart from the
-//!   head.
+//! - A chunk size has at most 16 digits, leading zeros included. Chunk extensions and trailers are
+//!   bounded, and malformed ones refused, as are trailers that mean something only before the body.
+//!   Other trailers are kept, apart from the head.
 //! - A body belongs to any method whose fields tell of one, but for CONNECT, which is refused then.
 //! - A Host must name a host; an empty one is refused, and so is one with a comma, which is what two
 //!   Host fields become when they are joined. With a target in absolute-form, the target's host counts,
