@@ -33,9 +33,8 @@ async function withPipelining() {
     await body.dump();
   }
   const get = async (number) => {
-    const method = number % 3 === 0 ? "HEAD" : "GET";
-    const { body } = await client.request({ method, path: `/${number}` });
-    assert.equal(await body.text(), method === "GET" ? `number ${number}` : "");
+    const { body } = await client.request({ method: "GET", path: `/${number}` });
+    assert.equal(await body.text(), `number ${number}`);
   };
   await Promise.all(numbers.map(get));
   assert.equal(connections, 1);
