@@ -19,18 +19,29 @@
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 
 mod access_log;
+pub mod answer;
+mod answering;
 mod body;
+mod boxed_service;
 mod current;
 mod date;
+pub mod extract;
 pub mod files;
 pub mod h1;
 mod request_info;
+pub mod router;
 mod site;
 mod upgrade;
 
 pub use body::{Body, BodyDropped, BodyError, BodyWriter, BoxError};
 pub use current::{current_connection, send_interim};
+mod uri_path;
+
+pub use answering::Answering;
+pub use boxed_service::{Answer, BoxService};
 pub use files::FileService;
 pub use request_info::RequestInfo;
+pub use router::Router;
 pub use site::{HandlerFn, Site, handler_fn};
 pub use upgrade::Upgrade;
+pub use uri_path::OriginalUri;

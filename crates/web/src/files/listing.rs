@@ -15,9 +15,10 @@ use rustix::fs::{AtFlags, Dir, FileType, statat};
 use time::OffsetDateTime;
 use time::macros::format_description;
 
-use super::page::{Escaped, page};
+use super::page::page;
 use super::root::Root;
 use crate::Body;
+use crate::answer::Escaped;
 
 /// How many entries one page shows, to bound what a request can cost.
 const MOST_ENTRIES: usize = 20_000;

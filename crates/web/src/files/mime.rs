@@ -6,7 +6,7 @@ use http::HeaderValue;
 
 /// The `Content-Type` for a file of this name. Text is said to be UTF-8; what has no extension,
 /// or one that nobody registered, is `application/octet-stream`.
-pub(super) fn content_type(name: &Path) -> HeaderValue {
+pub(crate) fn content_type(name: &Path) -> HeaderValue {
     let Some(essence) = mime_guess::from_path(name).first_raw() else {
         return const { HeaderValue::from_static("application/octet-stream") };
     };

@@ -53,4 +53,5 @@ mod service;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use mime::content_type;
 pub use service::FileService;

@@ -1,14 +1,13 @@
 //! The pages that the service writes itself: what they look like, and those that
 //! tell no more than a status.
 
-use std::fmt;
-
 use http::header::{
     CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{Response, StatusCode};
 
 use crate::Body;
+use crate::answer::Escaped;
 
 /// Stops browsers from guessing a type other than the one that was said.
 pub(super) const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
@@ -24,28 +23,6 @@ th,td{padding:.35rem .5rem;text-align:left;border-bottom:1px solid var(--line)}\
 th{font-weight:600;color:var(--dim)}td:first-child{overflow-wrap:anywhere}\
 th+th,td+td{text-align:right;white-space:nowrap;color:var(--dim);\
 font-variant-numeric:tabular-nums}";
-
-/// Text with the characters that mean something in HTML made harmless, in content and in quoted
-/// attributes.
-pub(super) struct Escaped<'a>(pub(super) &'a str);
-
-impl fmt::Display for Escaped<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut rest = self.0;
-        while let Some(at) = rest.find(['&', '<', '>', '"', '\'']) {
-            f.write_str(&rest[..at])?;
-            f.write_str(match rest.as_bytes()[at] {
-                b'&' => "&amp;",
-                b'<' => "&lt;",
-                b'>' => "&gt;",
-                b'"' => "&quot;",
-                _ => "&#39;",
-            })?;
-            rest = &rest[at + 1..];
-        }
-        f.write_str(rest)
-    }
-}
 
 /// A page with this title and this HTML in it.
 pub(super) fn page(status: StatusCode, title: &str, content: &str) -> Response<Body> {
@@ -88,16 +65,4 @@ pub(super) fn status_page(status: StatusCode) -> Response<Body> {
         _ => "The server could not do this. Its log says why.",
     };
     page(status, &status.to_string(), &format!("<p>{advice}</p>\n"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_means_something_in_html_is_escaped() {
-        let text = "<script>\"it's\" & é</script>";
-        let escaped = "&lt;script&gt;&quot;it&#39;s&quot; &amp; é&lt;/script&gt;";
-        assert_eq!(Escaped(text).to_string(), escaped);
-    }
 }

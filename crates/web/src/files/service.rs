@@ -29,7 +29,7 @@ use super::path::RequestPath;
 use super::range::{self, Selection};
 use super::representation::{Representation, Stamp};
 use super::root::{Root, refusal};
-use crate::{Body, RequestInfo};
+use crate::{Body, OriginalUri, RequestInfo};
 
 const DEFAULT_CACHE: usize = 32 * 1024 * 1024;
 
@@ -154,6 +154,9 @@ impl FileService {
         now: Option<Instant>,
     ) -> Result<Response<Body>, StatusCode> {
         let path = RequestPath::parse(request.uri().path())?;
+        if path.as_bytes().is_empty() && !OriginalUri::of(request).path().ends_with('/') {
+            return Ok(redirect(&path, request));
+        }
         let fresh = now.and_then(|now| self.cache.borrow_mut().fresh(path.as_bytes(), now));
         let found = match fresh {
             Some(representation) => Found::File(representation),
@@ -167,7 +170,7 @@ impl FileService {
                 request.headers(),
                 &representation,
             )),
-            Found::FolderWithoutSlash => Ok(redirect(&path, request.uri().query())),
+            Found::FolderWithoutSlash => Ok(redirect(&path, request)),
             Found::FolderToList(folder) => listing(&self.root, &folder, path.as_bytes())
                 .map_err(|error| refusal(&error, path.as_bytes())),
         }
@@ -348,10 +351,15 @@ fn not_modified(file: &Representation) -> Response<Body> {
 /// Sends the client to the folder's own address, so that relative links in its page work.
 ///
 /// The path was taken apart and put together again: it begins with one slash, and cannot be read
-/// as the name of another host.
-fn redirect(path: &RequestPath<'_>, query: Option<&str>) -> Response<Body> {
-    let mut location = format!("/{}/", percent_encode(path.as_bytes(), PATH));
-    if let Some(query) = query {
+/// as the name of another host. What stands before it led here, and is left as it is.
+fn redirect<B>(path: &RequestPath<'_>, request: &Request<B>) -> Response<Body> {
+    let prefix = OriginalUri::prefix(request).trim_start_matches('/');
+    let slash = if prefix.is_empty() { "" } else { "/" };
+    let mut location = match path.as_bytes() {
+        b"" => format!("/{prefix}/"),
+        name => format!("{slash}{prefix}/{}/", percent_encode(name, PATH)),
+    };
+    if let Some(query) = request.uri().query() {
         location.push('?');
         location.push_str(query);
     }

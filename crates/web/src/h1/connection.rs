@@ -313,7 +313,14 @@ where
         {
             return Called::Answered(result);
         }
-        let mut future: Answering<B, S::Error> = Box::pin(future);
+        let mut future = match any.downcast_mut::<crate::Answering<Result<Response<B>, S::Error>>>()
+        {
+            Some(answering) => match answering.take().into_ready() {
+                Ok(result) => return Called::Answered(result),
+                Err(boxed) => boxed,
+            },
+            None => Box::pin(future) as Answering<B, S::Error>,
+        };
         match future.as_mut().poll(&mut cx) {
             Poll::Ready(result) => Called::Answered(result),
             Poll::Pending => Called::Answering(future),
