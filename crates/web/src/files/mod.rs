@@ -54,4 +54,6 @@ mod service;
 mod tests;
 
 pub(crate) use mime::content_type;
+pub(crate) use path::RequestPath;
+pub(crate) use root::{Root, refusal};
 pub use service::FileService;

@@ -18,11 +18,11 @@ use memchr::{memchr, memmem};
 
 /// A path under the root: `""`, `docs/` or `docs/page.html`.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct RequestPath<'a>(Cow<'a, [u8]>);
+pub(crate) struct RequestPath<'a>(Cow<'a, [u8]>);
 
 impl<'a> RequestPath<'a> {
     /// Takes the path of a request's target, still encoded.
-    pub(super) fn parse(encoded: &'a str) -> Result<Self, StatusCode> {
+    pub(crate) fn parse(encoded: &'a str) -> Result<Self, StatusCode> {
         let encoded = encoded
             .as_bytes()
             .strip_prefix(b"/")
@@ -49,12 +49,12 @@ impl<'a> RequestPath<'a> {
     }
 
     /// The path, decoded, with no `/` in front. It ends in `/` if the request's did.
-    pub(super) fn as_bytes(&self) -> &[u8] {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
     /// Whether a folder is asked for, as the root is, and all that ends in `/`.
-    pub(super) fn is_folder(&self) -> bool {
+    pub(crate) fn is_folder(&self) -> bool {
         self.0.is_empty() || self.0.ends_with(b"/")
     }
 }

@@ -35,7 +35,7 @@ const PASS: OFlags = READ.union(OFlags::DIRECTORY);
 /// The kernel asks to try again when a folder is moved while it resolves a `..` beneath it.
 const ATTEMPTS: usize = 4;
 
-pub(super) struct Root {
+pub(crate) struct Root {
     path: PathBuf,
     folder: RefCell<Rc<Folder>>,
     beneath: Cell<bool>,
@@ -47,7 +47,7 @@ struct Folder {
 }
 
 impl Root {
-    pub(super) fn new(path: &Path) -> io::Result<Self> {
+    pub(crate) fn new(path: &Path) -> io::Result<Self> {
         let path = std::path::absolute(path)?;
         let folder = Folder::open(&path).map_err(|error| {
             let kind = error.kind();
@@ -64,13 +64,18 @@ impl Root {
         })
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// Opens what `name`, a path relative to the root, stands for.
     pub(super) fn open(&self, name: &[u8]) -> io::Result<File> {
         self.open_as(name, READ).map(File::from)
+    }
+
+    /// The folder `name`, to reach what is in it.
+    pub(crate) fn pass(&self, name: &[u8]) -> io::Result<OwnedFd> {
+        self.open_as(name, PASS)
     }
 
     /// Whether `name` is a folder, even if it may not be read.
@@ -150,7 +155,7 @@ impl Folder {
 }
 
 /// The answer when the system did not open or read a file.
-pub(super) fn refusal(error: &io::Error, name: &[u8]) -> StatusCode {
+pub(crate) fn refusal(error: &io::Error, name: &[u8]) -> StatusCode {
     match Errno::from_io_error(error) {
         Some(Errno::ACCESS | Errno::PERM) => StatusCode::FORBIDDEN,
         Some(

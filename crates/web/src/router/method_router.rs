@@ -159,6 +159,23 @@ impl MethodRouter {
         self.map(|service| service.layer(&layer))
     }
 
+    /// Has `method` answered by `handler`, in the place of what did so far.
+    pub(crate) fn replace<M>(mut self, method: &Method, handler: impl Handler<M>) -> Self {
+        self.services.retain(|(own, _)| own != method);
+        self.on(method, handler)
+    }
+
+    /// As [`any`](Self::any), in the place of what did so far.
+    pub(crate) fn replace_any<M>(mut self, handler: impl Handler<M>) -> Self {
+        self.any = None;
+        self.any(handler)
+    }
+
+    /// Whether it answers nothing.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.services.is_empty() && self.any.is_none()
+    }
+
     fn map(mut self, map: impl Fn(BoxService) -> BoxService) -> Self {
         let services = self.services.into_iter();
         self.services = services

@@ -1,0 +1,222 @@
+//! A form, when all of it has come.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ropewalk_core::FileRegion;
+
+use super::extractor::{Field, Multipart};
+use crate::answer::Rejection;
+use crate::blocking::blocking;
+use crate::body::Body;
+
+/// What of a file waits in memory before a thread writes it.
+const GATHER: usize = 64 * 1024;
+
+/// The fields and files of a form, in their order.
+#[derive(Debug, Default)]
+pub struct FormData {
+    /// Names and values of what is no file.
+    pub fields: Vec<(String, String)>,
+    /// The files.
+    pub files: Vec<UploadedFile>,
+}
+
+/// A file of a form: in memory if it is short, otherwise in a temporary file that has no name, and
+/// is gone when this is dropped.
+#[derive(Debug)]
+pub struct UploadedFile {
+    /// The name of the field.
+    pub name: String,
+    /// What it is called on the client's side, without folders. It is not yours: do not open it.
+    pub file_name: String,
+    /// What the client takes its type for.
+    pub content_type: Option<String>,
+    content: Content,
+}
+
+#[derive(Debug)]
+enum Content {
+    Memory(Bytes),
+    File(Arc<File>, u64),
+}
+
+impl FormData {
+    /// The first value of the field `name`.
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<&str> {
+        let field = self.fields.iter().find(|(own, _)| own == name);
+        field.map(|(_, value)| &**value)
+    }
+
+    /// The first file of the field `name`.
+    #[must_use]
+    pub fn file(&self, name: &str) -> Option<&UploadedFile> {
+        self.files.iter().find(|file| file.name == name)
+    }
+}
+
+impl UploadedFile {
+    /// Its length in bytes.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        match &self.content {
+            Content::Memory(bytes) => bytes.len() as u64,
+            Content::File(_, len) => *len,
+        }
+    }
+
+    /// Whether it has no bytes, as where none was chosen.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Its content, if it is in memory.
+    #[must_use]
+    pub fn in_memory(&self) -> Option<&Bytes> {
+        match &self.content {
+            Content::Memory(bytes) => Some(bytes),
+            Content::File(..) => None,
+        }
+    }
+
+    /// Its content, to be sent to somebody.
+    #[must_use]
+    pub fn into_body(self) -> Body {
+        match self.content {
+            Content::Memory(bytes) => bytes.into(),
+            Content::File(file, len) => Body::from(FileRegion {
+                file,
+                offset: 0,
+                len,
+            }),
+        }
+    }
+
+    /// Writes its content to a file of yours, which is made anew, on a thread.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub async fn save(&self, path: impl AsRef<Path>) -> Result<(), ropewalk_core::Failure> {
+        let path = path.as_ref().to_owned();
+        match &self.content {
+            Content::Memory(bytes) => {
+                let bytes = bytes.clone();
+                blocking(move || std::fs::write(path, bytes)).await
+            }
+            Content::File(file, _) => {
+                let file = Arc::clone(file);
+                blocking(move || {
+                    io::Seek::rewind(&mut &*file)?;
+                    io::copy(&mut &*file, &mut File::create(path)?)?;
+                    Ok(())
+                })
+                .await
+            }
+        }
+    }
+}
+
+impl Multipart {
+    /// Reads all of the form. Files longer than [`Limits::in_memory`](super::Limits::in_memory) go to
+    /// temporary files, which threads of the reactor write.
+    ///
+    /// ```
+    /// use ropewalk_web::answer::Rejection;
+    /// use ropewalk_web::multipart::Multipart;
+    ///
+    /// async fn upload(form: Multipart) -> Result<String, Rejection> {
+    ///     let form = form.collect().await?;
+    ///     let photo = form.file("photo").ok_or_else(|| Rejection::bad_request("send a photo"))?;
+    ///     Ok(format!("{} has {} bytes", photo.file_name, photo.len()))
+    /// }
+    /// # let _ = ropewalk_web::router::post(upload);
+    /// ```
+    ///
+    /// # Errors
+    /// As [`next_field`](Self::next_field); 500 if a temporary file cannot be written.
+    pub async fn collect(mut self) -> Result<FormData, Rejection> {
+        let mut form = FormData::default();
+        let mut room = self.limits().all_fields;
+        while let Some(field) = self.next_field().await? {
+            let name = field.name().to_owned();
+            if field.file_name().is_some() {
+                form.files.push(file(field).await?);
+                continue;
+            }
+            let too_large = field.form().too_large();
+            let value = field.text().await?;
+            room = room
+                .checked_sub(name.len() + value.len())
+                .ok_or(too_large)?;
+            form.fields.push((name, value));
+        }
+        Ok(form)
+    }
+}
+
+async fn file(mut field: Field<'_>) -> Result<UploadedFile, Rejection> {
+    let limits = field.form().limits().clone();
+    let mut gathered: Vec<u8> = Vec::new();
+    let mut spooled: Option<Arc<File>> = None;
+    let mut written = 0;
+    while let Some(data) = field.chunk().await? {
+        gathered.extend_from_slice(&data);
+        if written + gathered.len() as u64 > limits.file {
+            return Err(field.form().too_large());
+        }
+        let enough = match spooled {
+            None => gathered.len() > limits.in_memory,
+            Some(_) => gathered.len() >= GATHER,
+        };
+        if enough {
+            let (piece, at) = (std::mem::take(&mut gathered), written);
+            written += piece.len() as u64;
+            spooled = Some(spool(&field, spooled, piece, at).await?);
+        }
+    }
+    let content = match spooled {
+        None => Content::Memory(gathered.into()),
+        Some(file) => {
+            let len = written + gathered.len() as u64;
+            Content::File(spool(&field, Some(file), gathered, written).await?, len)
+        }
+    };
+    let content_type = field.content_type().map(str::to_owned);
+    let disposition = field.into_disposition();
+    Ok(UploadedFile {
+        name: disposition.name,
+        file_name: disposition.file_name.unwrap_or_default(),
+        content_type,
+        content,
+    })
+}
+
+/// Writes a piece to the temporary file, which is made for the first one.
+async fn spool(
+    field: &Field<'_>,
+    file: Option<Arc<File>>,
+    piece: Vec<u8>,
+    at: u64,
+) -> Result<Arc<File>, Rejection> {
+    let written = blocking(move || {
+        let file = match file {
+            Some(file) => file,
+            None => Arc::new(tempfile::tempfile()?),
+        };
+        file.write_all_at(&piece, at)?;
+        Ok(file)
+    });
+    written.await.map_err(|failure| {
+        tracing::error!(
+            failure = &*failure.to_error(),
+            "cannot keep an uploaded file in the folder for temporary files: is there room in it?"
+        );
+        field.form().failed()
+    })
+}
