@@ -1,7 +1,8 @@
 //! The web on Ropewalk: an HTTP/1.1 server, and the files of a folder as a site.
 //!
 //! A [`Site`] is a factory of connections: it serves any [`tower_service::Service`] from
-//! `http::Request<Body>` to `http::Response`. [`FileService`] is one of them. All of it stands on
+//! `http::Request<Body>` to `http::Response`. [`FileService`] is one of them; a [`Router`] gives requests
+//! to functions, by their methods and paths; a [`Resource`] is the tree of Twisted. All of it stands on
 //! `ropewalk_core` alone, and so runs on any reactor, and in a test with none.
 //!
 //! ```

@@ -184,8 +184,8 @@ mod tests {
             "/docs/%2e%2e/x",
             "/~../x",
             "/to/http://example.com/",
-            "/to//example.com",
-            "/to//",
+            "/to///example.com",
+            "/to///",
             "/to/",
             "/old/%zz",
         ] {

@@ -27,7 +27,7 @@ pub struct Resource(Rc<Node>);
 
 #[derive(Default)]
 struct Node {
-    methods: RefCell<MethodRouter>,
+    methods: RefCell<Rc<MethodRouter>>,
     children: RefCell<BTreeMap<String, Child>>,
     get_child: RefCell<Option<GetChild>>,
     is_leaf: std::cell::Cell<bool>,
@@ -73,16 +73,16 @@ impl Resource {
     /// Has `method`, which may be one of your own, answered by `handler`.
     #[must_use]
     pub fn render_method<M>(self, method: &Method, handler: impl Handler<M>) -> Self {
-        let methods = self.0.methods.take().replace(method, handler);
-        self.0.methods.replace(methods);
+        let methods = Rc::unwrap_or_clone(self.0.methods.take()).replace(method, handler);
+        self.0.methods.replace(Rc::new(methods));
         self
     }
 
     /// Has all methods answered by `handler` that have none of their own, HEAD and OPTIONS included.
     #[must_use]
     pub fn render<M>(self, handler: impl Handler<M>) -> Self {
-        let methods = self.0.methods.take().replace_any(handler);
-        self.0.methods.replace(methods);
+        let methods = Rc::unwrap_or_clone(self.0.methods.take()).replace_any(handler);
+        self.0.methods.replace(Rc::new(methods));
         self
     }
 
@@ -158,7 +158,7 @@ impl Resource {
     pub fn answer(&self, mut request: Request<Body>) -> Answering<Answer> {
         match self.walk(&mut request) {
             Ok(Reached::Resource(resource)) => {
-                let methods = resource.0.methods.borrow().clone();
+                let methods = Rc::clone(&resource.0.methods.borrow());
                 if methods.is_empty() {
                     return not_found(&request);
                 }

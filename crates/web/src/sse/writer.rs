@@ -53,7 +53,8 @@ impl Sse {
     }
 
     /// How often a comment is sent, or that none is. Unless told, it is every 15 s. The time is that
-    /// of the reactor of the request that is answered.
+    /// of the reactor of the request that is answered; outside of a [`Site`](crate::Site) there is
+    /// none.
     #[must_use]
     pub fn heartbeat(mut self, interval: Option<Duration>) -> Self {
         self.heartbeat = interval;

@@ -37,8 +37,9 @@
 //!   may delete old ones.
 //! - **Nothing outside of the folder is written**: the way to it is opened as that of
 //!   [files](crate::files) is, and the name itself never through a link.
-//! - **The loop does not wait for the disk**: all calls to the file system are made by the reactor's
-//!   threads, 64 KiB at a time, and the client is slowed down meanwhile.
+//! - **The loop does not wait for the disk**: files are made, written and renamed by the reactor's
+//!   threads, 64 KiB at a time, and the client is slowed down meanwhile. (The way to the folder is
+//!   opened by the loop, as that to files which are served.)
 //! - One upload of a name at a time, among all processes that lock files (`flock`).
 
 mod content_range;

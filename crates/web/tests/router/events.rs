@@ -1,0 +1,196 @@
+//! Server-sent events.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use ropewalk_core::testing::MemoryReactor;
+use ropewalk_web::router::{Router, get};
+use ropewalk_web::sse::{Broadcast, Event, LastEventId, Sse, SseWriter};
+
+use crate::rig::{Client, wire};
+
+/// A site whose one stream is written by the test.
+fn stream() -> (Client, Rc<RefCell<Option<SseWriter>>>) {
+    let writer: Rc<RefCell<Option<SseWriter>>> = Rc::default();
+    let keep = Rc::clone(&writer);
+    let router = Router::builder()
+        .route(
+            "/",
+            get(move || {
+                let (writer, answer) = Sse::channel();
+                *keep.borrow_mut() = Some(writer);
+                answer
+            }),
+        )
+        .build()
+        .unwrap();
+    (Client::new(router), writer)
+}
+
+#[test]
+fn events_come_as_they_are_written_and_the_stream_ends_with_its_writer() {
+    let (client, writer) = stream();
+    let head = client.send(wire("GET /")).received();
+    assert!(
+        head.contains("content-type: text/event-stream\r\n"),
+        "{head}"
+    );
+    assert!(head.contains("cache-control: no-store\r\n"), "{head}");
+    let mut writer = writer.take().unwrap();
+    writer
+        .try_send(&Event::new("a\nb").id("1").event("x"))
+        .unwrap();
+    client.reactor.run();
+    assert_eq!(
+        client.received(),
+        "22\r\nevent: x\nid: 1\ndata: a\ndata: b\n\n\r\n".replace("22", "21")
+    );
+    drop(writer);
+    client.reactor.run();
+    assert_eq!(client.received(), "0\r\n\r\n");
+}
+
+#[test]
+fn comments_keep_an_idle_stream_alive() {
+    let (client, writer) = stream();
+    client.send(wire("GET /")).received();
+    client.reactor.advance(Duration::from_secs(14));
+    assert_eq!(client.received(), "");
+    client.reactor.advance(Duration::from_secs(1));
+    assert_eq!(client.received(), "3\r\n:\n\n\r\n");
+    client.reactor.advance(Duration::from_secs(15));
+    assert_eq!(client.received(), "3\r\n:\n\n\r\n");
+    drop(writer.take());
+    client.reactor.run();
+    assert_eq!(client.received(), "0\r\n\r\n");
+    client.reactor.advance(Duration::from_secs(30));
+    assert_eq!(client.received(), "");
+}
+
+#[test]
+fn who_writes_waits_for_a_slow_reader_and_ends_when_it_is_gone() {
+    let (client, writer) = stream();
+    client.reactor.set_window(1000);
+    client.send(wire("GET /"));
+    let mut writer = writer.take().unwrap();
+    let sent = Rc::new(RefCell::new(0));
+    let count = Rc::clone(&sent);
+    client
+        .connection
+        .act(|transport| transport.pause_producing());
+    let task = client.reactor.spawn(Box::pin(async move {
+        let event = Event::new("x".repeat(10_000));
+        while writer.send(&event).await.is_ok() {
+            *count.borrow_mut() += 1;
+        }
+    }));
+    client.reactor.run();
+    let before = *sent.borrow();
+    assert!(
+        before < 100,
+        "{before} events wait for a reader that does not read"
+    );
+    client.reactor.run();
+    assert_eq!(*sent.borrow(), before);
+    client
+        .connection
+        .act(|transport| transport.resume_producing());
+    client.reactor.run();
+    assert!(*sent.borrow() > before || task.is_finished());
+    client.connection.abort_connection();
+    client.reactor.run();
+    assert!(task.is_finished());
+}
+
+#[test]
+fn one_event_reaches_all_readers_and_those_who_come_back_get_what_they_missed() {
+    let news = Broadcast::new().keep(3);
+    let readers = news.clone();
+    let router = Router::builder()
+        .route("/", get(move |last: LastEventId| readers.subscribe(&last)))
+        .build()
+        .unwrap();
+    let reactor = MemoryReactor::new();
+    let first = Client::on(reactor.clone(), router);
+    let second = Client::to(reactor.clone());
+    first.send(wire("GET /")).received();
+    second.send(wire("GET /")).received();
+    for id in 1..=4 {
+        assert_eq!(
+            news.send(&Event::new(format!("n{id}")).id(&id.to_string())),
+            2
+        );
+    }
+    reactor.run();
+    assert_eq!(first.received().matches("data: n").count(), 4);
+    assert!(second.received().contains("data: n4"));
+
+    second.connection.abort_connection();
+    reactor.run();
+    assert_eq!(news.send(&Event::new("n5").id("5")), 1);
+    let back = Client::to(reactor.clone());
+    let missed = back.send(wire("GET /\nlast-event-id: 3")).received();
+    assert!(
+        !missed.contains("n3") && missed.contains("n4") && missed.contains("n5"),
+        "{missed}"
+    );
+    let unknown = Client::to(reactor);
+    assert!(
+        !unknown
+            .send(wire("GET /\nlast-event-id: 1"))
+            .received()
+            .contains("data")
+    );
+    assert_eq!(news.readers(), 3);
+}
+
+#[test]
+fn there_are_no_more_readers_than_may_be() {
+    let news = Broadcast::new().readers_at_most(1);
+    let readers = news.clone();
+    let router = Router::builder()
+        .route("/", get(move |last: LastEventId| readers.subscribe(&last)))
+        .build()
+        .unwrap();
+    let reactor = MemoryReactor::new();
+    let first = Client::on(reactor.clone(), router);
+    first.send(wire("GET /"));
+    let second = Client::to(reactor.clone());
+    assert_eq!(second.send(wire("GET /")).reply().status, 503);
+    first.connection.abort_connection();
+    reactor.run();
+    assert!(
+        second
+            .send(wire("GET /"))
+            .received()
+            .starts_with("HTTP/1.1 200")
+    );
+}
+
+#[test]
+fn a_reader_that_is_too_slow_is_ended_and_the_others_go_on() {
+    let news = Broadcast::new();
+    let readers = news.clone();
+    let router = Router::builder()
+        .route("/", get(move |last: LastEventId| readers.subscribe(&last)))
+        .build()
+        .unwrap();
+    let reactor = MemoryReactor::new();
+    reactor.set_window(1000);
+    let slow = Client::on(reactor.clone(), router);
+    let fast = Client::to(reactor.clone());
+    slow.send(wire("GET /"));
+    fast.send(wire("GET /"));
+    slow.connection.act(|transport| transport.pause_producing());
+    let event = Event::new("x".repeat(10_000));
+    let mut sent = 0;
+    while news.send(&event) == 2 {
+        reactor.run();
+        sent += 1;
+        assert!(sent < 200, "nothing bounds what waits for a reader");
+    }
+    reactor.run();
+    assert_eq!(news.readers(), 1);
+    assert_eq!(fast.received().matches("data: ").count(), sent + 1);
+}
