@@ -41,6 +41,7 @@ mod site;
 pub mod sse;
 mod upgrade;
 pub mod uploads;
+pub mod websocket;
 
 pub use body::{Body, BodyDropped, BodyError, BodyWriter, BoxError};
 pub use current::{current_connection, send_interim};
