@@ -1,69 +1,12 @@
 //! Each example is run, and does what it says over a real socket.
 
+mod running;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream, UdpSocket};
-use std::path::PathBuf;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Command, Stdio};
 
-/// An example that runs until this is dropped.
-struct Running {
-    child: Child,
-    output: BufReader<ChildStdout>,
-    address: String,
-}
-
-impl Running {
-    fn start(name: &str) -> Self {
-        Self::start_at(name, "tcp:0:interface=127.0.0.1")
-    }
-
-    fn start_at(name: &str, endpoint: &str) -> Self {
-        let mut child = Command::new(example(name))
-            .arg(endpoint)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        let mut output = BufReader::new(child.stdout.take().unwrap());
-        output.read_line(&mut line).unwrap();
-        let address = line
-            .trim()
-            .strip_prefix("listening on ")
-            .unwrap()
-            .to_owned();
-        Self {
-            child,
-            output,
-            address,
-        }
-    }
-
-    fn connect(&self) -> TcpStream {
-        TcpStream::connect(&self.address).unwrap()
-    }
-
-    /// The next line that it prints.
-    fn printed(&mut self) -> String {
-        let mut line = String::new();
-        self.output.read_line(&mut line).unwrap();
-        line.trim_end().to_owned()
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-}
-
-/// Cargo builds examples beside the folder of this test.
-fn example(name: &str) -> PathBuf {
-    let mut path = std::env::current_exe().unwrap();
-    path.pop();
-    path.pop();
-    path.join("examples").join(name)
-}
+use running::{Running, example};
 
 #[test]
 fn echo_sends_back_what_it_gets() {
