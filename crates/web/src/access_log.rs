@@ -9,6 +9,7 @@ use std::rc::{Rc, Weak};
 use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
+use http::request::Parts;
 use http::{Method, Version, header};
 use ropewalk_core::{Address, ReactorCore, Transport};
 use time::OffsetDateTime;
@@ -40,15 +41,23 @@ pub(crate) const CLIENT_CLOSED: u16 = 499;
 impl Entry {
     /// A request with this head. `None` when nobody listens.
     pub(crate) fn new(transport: &Transport, head: &RequestHead) -> Option<Box<Self>> {
+        Self::of_request(transport, &head.parts, || head.target.clone())
+    }
+
+    /// A request of any version. `None` when nobody listens.
+    pub(crate) fn of_request(
+        transport: &Transport,
+        parts: &Parts,
+        target: impl FnOnce() -> Bytes,
+    ) -> Option<Box<Self>> {
         let mut entry = Self::of_no_request(transport)?;
-        let parts = &head.parts;
         let field = |name| {
             let value = parts.headers.get(name).map(http::HeaderValue::as_bytes);
             value.map(Bytes::copy_from_slice)
         };
         entry.asked = Some(Asked {
             method: parts.method.clone(),
-            target: head.target.clone(),
+            target: target(),
             version: parts.version,
         });
         entry.referer = field(header::REFERER);

@@ -3,6 +3,8 @@
 use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant, SystemTime};
 
+use http::HeaderValue;
+
 /// The Date field with the time of day as an IMF-fixdate (RFC 9110, section 5.6.7), as a line, kept
 /// for as long as it is right.
 #[derive(Default)]
@@ -24,6 +26,13 @@ impl DateCache {
             let date = httpdate::fmt_http_date(wall.max(SystemTime::UNIX_EPOCH));
             *self.line.borrow_mut() = format!("date: {date}\r\n");
         }
+    }
+
+    /// The date alone, as it was last made.
+    pub(crate) fn value(&self) -> HeaderValue {
+        let line = self.line.borrow();
+        let date = line.strip_prefix("date: ").map_or("", str::trim_end);
+        HeaderValue::from_str(date).unwrap_or_else(|_| HeaderValue::from_static(""))
     }
 
     /// Calls `use_line` with the line as it was last made.

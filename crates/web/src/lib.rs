@@ -33,6 +33,8 @@ pub mod extract;
 pub mod files;
 pub mod h1;
 pub mod multipart;
+pub mod h2;
+mod handler;
 mod request_info;
 pub mod resource;
 mod rewrite;

@@ -11,6 +11,7 @@ use tower_service::Service;
 
 use crate::body::{Body, BoxError};
 use crate::h1::{Connection, Limits, Shared};
+use crate::h2;
 
 /// Serves HTTP with a [`tower_service::Service`], a clone of it for each request.
 ///
@@ -50,6 +51,15 @@ impl<S> Site<S> {
             shared: Rc::new(Shared::new(service, limits)),
         }
     }
+
+    /// Sets the bounds of HTTP/2, or that it is not spoken (`None`). By default it is, where TLS has
+    /// agreed on it and where a connection begins with its preface, with the default
+    /// [`h2::Limits`](crate::h2::Limits). For connections that are made from now on.
+    #[must_use]
+    pub fn http2(self, limits: Option<h2::Limits>) -> Self {
+        self.shared.http2.replace(limits.map(Rc::new));
+        self
+    }
 }
 
 impl<S, B> Factory for Site<S>
@@ -62,6 +72,12 @@ where
 {
     fn build_protocol(&self, _peer: &Address) -> Option<Box<dyn Protocol>> {
         Some(Box::new(Connection::new(Rc::clone(&self.shared))))
+    }
+
+    fn application_protocols(&self) -> Vec<String> {
+        let has_http2 = self.shared.http2.borrow().is_some();
+        let http2 = has_http2.then(|| "h2".to_owned());
+        http2.into_iter().chain(["http/1.1".to_owned()]).collect()
     }
 
     fn limits(&self) -> ConnectionLimits {

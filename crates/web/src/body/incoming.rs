@@ -228,6 +228,12 @@ impl BodySender {
         called && incoming.end.is_none()
     }
 
+    /// Whether its reader has asked for it, and has taken all that has come.
+    pub(crate) fn is_hungry(&self) -> bool {
+        let incoming = self.lock();
+        incoming.wanted && incoming.end.is_none() && incoming.chunks.is_empty()
+    }
+
     /// Whether nobody will read what is still to come.
     pub(crate) fn is_dropped(&self) -> bool {
         self.lock().dropped

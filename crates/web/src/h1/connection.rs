@@ -6,10 +6,9 @@
 //! no task. When the peer goes away, its handler is dropped.
 
 use std::any::Any;
-use std::future::{Future, Ready, poll_fn};
-use std::pin::Pin;
+use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -27,6 +26,8 @@ use super::{
 use crate::access_log::{CLIENT_CLOSED, Entry};
 use crate::body::{BODY_BUFFER, Body, BodyError, BoxError, Segments, incoming};
 use crate::current::{Current, Interim};
+use crate::h2::{self, PREFACE};
+use crate::handler::{Answering, Called, call};
 use crate::request_info::RequestInfo;
 use crate::upgrade::Upgrade;
 
@@ -53,6 +54,8 @@ pub(crate) struct Connection<S> {
     secure: bool,
     /// The peer will send no more. What it has sent is served.
     read_closed: bool,
+    /// What has come so far may be the beginning of HTTP/2.
+    may_be_http2: bool,
 }
 
 /// What the peer is to send within a time.
@@ -82,15 +85,6 @@ struct Waiting {
     scan: HeadScan,
 }
 
-/// A handler's future.
-type Answering<B, E> = Pin<Box<dyn Future<Output = Result<Response<B>, E>>>>;
-
-/// What calling a handler gave.
-enum Called<B, E> {
-    Answered(Result<Response<B>, E>),
-    Answering(Answering<B, E>),
-}
-
 impl<S, B> Connection<S>
 where
     S: Service<Request<Body>, Response = Response<B>> + Clone + 'static,
@@ -100,6 +94,7 @@ where
     B::Error: Into<BoxError>,
 {
     pub(crate) fn new(site: Rc<Shared<S>>) -> Self {
+        let may_be_http2 = site.http2.borrow().is_some();
         Self {
             site,
             state: State::Head,
@@ -109,6 +104,35 @@ where
             draining: false,
             secure: false,
             read_closed: false,
+            may_be_http2,
+        }
+    }
+
+    /// Whether the connection turns out to be one of HTTP/2, or may still.
+    fn is_http2(&mut self, transport: &mut Transport, data: &[u8]) -> bool {
+        let held = self.waiting.as_ref().map_or(0, |held| held.bytes.len());
+        let expected = &PREFACE[held..];
+        let common = expected.len().min(data.len());
+        self.may_be_http2 = data[..common] == expected[..common];
+        if !self.may_be_http2 {
+            return false;
+        }
+        let waiting = self.waiting.get_or_insert_default();
+        waiting.bytes.extend_from_slice(data);
+        if common < expected.len() {
+            self.set_pace(transport, held == 0);
+        } else {
+            let begun = std::mem::take(&mut waiting.bytes);
+            self.speak_http2(transport, &begun);
+        }
+        true
+    }
+
+    /// Gives the connection to HTTP/2, with what has come.
+    fn speak_http2(&mut self, transport: &mut Transport, begun: &[u8]) {
+        let limits = self.site.http2.borrow().clone();
+        if let Some(limits) = limits {
+            h2::serve(Rc::clone(&self.site), &limits, transport, begun);
         }
     }
 
@@ -235,7 +259,10 @@ where
         }
         let body = Body::received(info, received);
         let scope = self.current(transport).enter();
-        let called = self.call(Request::from_parts(head.parts, body));
+        let called = call(
+            &self.site.service,
+            Request::from_parts(head.parts, body),
+        );
         drop(scope);
         match called {
             Called::Answered(Ok(response)) => {
@@ -290,41 +317,6 @@ where
                 http.site.write_head(transport, head, b"");
             }
         })
-    }
-
-    /// Calls the service. A future that is ready at once is neither boxed nor spawned.
-    fn call(&self, request: Request<Body>) -> Called<B, S::Error> {
-        let mut service = self.site.service.clone();
-        let mut cx = Context::from_waker(Waker::noop());
-        match service.poll_ready(&mut cx) {
-            Poll::Ready(Ok(())) => {}
-            Poll::Ready(Err(error)) => return Called::Answered(Err(error)),
-            Poll::Pending => {
-                return Called::Answering(Box::pin(async move {
-                    poll_fn(|cx| service.poll_ready(cx)).await?;
-                    service.call(request).await
-                }));
-            }
-        }
-        let mut future = service.call(request);
-        let any: &mut dyn Any = &mut future;
-        if let Some(ready) = any.downcast_mut::<Ready<Result<Response<B>, S::Error>>>()
-            && let Poll::Ready(result) = Pin::new(ready).poll(&mut cx)
-        {
-            return Called::Answered(result);
-        }
-        let mut future = match any.downcast_mut::<crate::Answering<Result<Response<B>, S::Error>>>()
-        {
-            Some(answering) => match answering.take().into_ready() {
-                Ok(result) => return Called::Answered(result),
-                Err(boxed) => boxed,
-            },
-            None => Box::pin(future) as Answering<B, S::Error>,
-        };
-        match future.as_mut().poll(&mut cx) {
-            Poll::Ready(result) => Called::Answered(result),
-            Poll::Pending => Called::Answering(future),
-        }
     }
 
     /// Runs a handler that could not answer at once. Its answer comes back as a call.
@@ -733,11 +725,19 @@ where
     B::Error: Into<BoxError>,
 {
     fn connection_made(&mut self, transport: &mut Transport) {
-        self.secure = transport.fact::<Secured>().is_some();
+        let secured = transport.fact::<Secured>();
+        self.secure = secured.is_some();
         transport.set_timeout(Some(self.site.limits.idle_timeout));
+        let agreed = secured.and_then(|secured| secured.application_protocol.clone());
+        if self.may_be_http2 && agreed.as_deref() == Some(b"h2") {
+            self.speak_http2(transport, &[]);
+        }
     }
 
     fn data_received(&mut self, transport: &mut Transport, data: &[u8]) {
+        if self.may_be_http2 && self.is_http2(transport, data) {
+            return;
+        }
         self.advance(transport, data);
     }
 

@@ -8,7 +8,7 @@
 use std::net::Ipv6Addr;
 
 /// Whether `authority` is `host` or `host:port`.
-pub(super) fn is_host(authority: &[u8]) -> bool {
+pub(crate) fn is_host(authority: &[u8]) -> bool {
     // Nearly all are names without escapes, which need one pass.
     let name_end = authority
         .iter()
@@ -22,7 +22,7 @@ pub(super) fn is_host(authority: &[u8]) -> bool {
 
 /// Whether `authority` is `host:port` with a port, the form that CONNECT needs (RFC 9110, section
 /// 9.3.6).
-pub(super) fn is_host_with_port(authority: &[u8]) -> bool {
+pub(crate) fn is_host_with_port(authority: &[u8]) -> bool {
     split_port(authority)
         .is_some_and(|(host, port)| is_name_or_address(host) && port.is_some_and(|p| !p.is_empty()))
 }

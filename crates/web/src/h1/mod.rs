@@ -64,6 +64,7 @@ pub use error::RequestError;
 pub(crate) use fields::list_elements;
 pub use head_scan::HeadScan;
 pub use head_storage::HeadStorage;
+pub(crate) use host::{is_host, is_host_with_port};
 pub use limits::Limits;
 pub use request_head::{RequestHead, parse_request_head};
 pub use response_fields::ResponseFields;

@@ -4,19 +4,23 @@
 //! the date, and the storage of heads.
 
 use std::cell::RefCell;
+use std::rc::{Rc, Weak};
 
-use http::HeaderMap;
-use ropewalk_core::Transport;
+use http::{HeaderMap, HeaderValue};
+use ropewalk_core::{ReactorCore, Transport};
 
 use super::{
     HeadScan, HeadStorage, Limits, RequestError, RequestHead, ResponseHead, encode_response_head,
     parse_request_head,
 };
 use crate::date::DateCache;
+use crate::h2;
 
 pub(crate) struct Shared<S> {
     pub(crate) service: S,
     pub(crate) limits: Limits,
+    /// The bounds of HTTP/2, or that it is not spoken.
+    pub(crate) http2: RefCell<Option<Rc<h2::Limits>>>,
     date: DateCache,
     heads: RefCell<HeadStorage>,
 }
@@ -26,6 +30,7 @@ impl<S> Shared<S> {
         Self {
             service,
             limits,
+            http2: RefCell::new(Some(Rc::default())),
             date: DateCache::default(),
             heads: RefCell::default(),
         }
@@ -43,6 +48,13 @@ impl<S> Shared<S> {
     /// Keeps the memory of an answer's fields for the next request's.
     pub(super) fn give_back(&self, fields: HeaderMap) {
         self.heads.borrow_mut().give_back(fields);
+    }
+
+    /// The date of now, as a field. `None` when the loop is gone.
+    pub(crate) fn date(&self, reactor: &Weak<dyn ReactorCore>) -> Option<HeaderValue> {
+        let reactor = reactor.upgrade()?;
+        self.date.refresh(reactor.now(), || reactor.wall_clock());
+        Some(self.date.value())
     }
 
     /// Writes a head, with the date of now, and the content that is to be copied behind it.

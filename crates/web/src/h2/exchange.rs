@@ -1,0 +1,330 @@
+//! One request and its answer: a task for each stream that is not answered at once.
+//!
+//! The task ends when the answer is sent and the request's body is read, or when the stream or the
+//! connection ends before; then the handler is dropped with it.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::{Rc, Weak};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream};
+use http::{Method, Response, StatusCode};
+use ropewalk_core::{Failure, Panicked, ReactorCore};
+use tower_service::Service;
+
+use super::alarm::Alarm;
+use super::answer::{Begun, Unsent, begin, refuse};
+use super::inflow::Inflow;
+use super::outflow::{Broken, Outflow};
+use crate::access_log::{CLIENT_CLOSED, Entry};
+use crate::body::{Body, BodyError, BodySender, BoxError};
+use crate::h1::{RequestError, Shared};
+use crate::handler::Answering;
+
+/// A request that is being answered.
+pub(super) struct Exchange<S, B>
+where
+    S: Service<http::Request<Body>, Response = Response<B>>,
+{
+    site: Rc<Shared<S>>,
+    reactor: Weak<dyn ReactorCore>,
+    method: Method,
+    respond: SendResponse<Bytes>,
+    /// The request's body, if it has one.
+    inflow: Option<Inflow>,
+    expects_continue: bool,
+    phase: Phase<B, S::Error>,
+    /// What was answered, for the log.
+    status: StatusCode,
+    sent: u64,
+    log: Option<Box<Entry>>,
+    alarm: Alarm,
+    awaited: Awaited,
+}
+
+enum Phase<B, E> {
+    /// The handler has not answered.
+    Handler(Answering<B, E>),
+    /// Its answer is being sent.
+    Sending(Outflow<B>),
+    /// All is sent. The rest of the request may still be read.
+    Sent,
+}
+
+/// What the peer is to do within a time; and how far it had come when that began.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Awaited {
+    Nothing,
+    Body(u64),
+    Window(u64),
+}
+
+/// What a request brings along, beside its fields.
+pub(super) struct Asked {
+    pub(super) method: Method,
+    pub(super) respond: SendResponse<Bytes>,
+    pub(super) body: Option<(RecvStream, BodySender)>,
+    pub(super) expects_continue: bool,
+    pub(super) log: Option<Box<Entry>>,
+}
+
+impl<S, B> Exchange<S, B>
+where
+    S: Service<http::Request<Body>, Response = Response<B>> + Clone + 'static,
+    S::Future: 'static,
+    S::Error: Into<BoxError> + 'static,
+    B: http_body::Body<Data = Bytes> + 'static,
+    B::Error: Into<BoxError>,
+{
+    pub(super) fn new(site: Rc<Shared<S>>, reactor: Weak<dyn ReactorCore>, asked: Asked) -> Self {
+        Self {
+            site,
+            method: asked.method,
+            respond: asked.respond,
+            inflow: asked
+                .body
+                .map(|(stream, sender)| Inflow::new(stream, sender)),
+            expects_continue: asked.expects_continue,
+            phase: Phase::Sent,
+            status: StatusCode::OK,
+            sent: 0,
+            log: asked.log,
+            alarm: Alarm::new(reactor.clone()),
+            awaited: Awaited::Nothing,
+            reactor,
+        }
+    }
+
+    /// The handler has not answered yet.
+    pub(super) fn answering(&mut self, handler: Answering<B, S::Error>) {
+        self.phase = Phase::Handler(handler);
+    }
+
+    /// The handler has answered, or failed.
+    pub(super) fn answered(&mut self, result: Result<Response<B>, S::Error>) {
+        match result {
+            Ok(response) => self.respond(response),
+            Err(error) => self.failed(error),
+        }
+    }
+
+    /// The handler has panicked.
+    pub(super) fn panicked(&mut self, payload: &(dyn std::any::Any + Send)) {
+        let panicked = Panicked::new("a handler", payload);
+        tracing::error!(panic = panicked.as_error(), "a handler panicked");
+        self.refuse(HANDLER_FAILED);
+    }
+
+    /// Answers with an error.
+    pub(super) fn refuse(&mut self, error: RequestError) {
+        tracing::debug!(%error, "a request was refused");
+        let Some(date) = self.site.date(&self.reactor) else {
+            return;
+        };
+        self.status = error.status();
+        let begun = refuse(&mut self.respond, &self.method, date, error);
+        self.begun(begun);
+    }
+
+    /// The answer is sent, and nothing more of the request is to be read.
+    pub(super) fn is_over(&self) -> bool {
+        let body = self.inflow.as_ref();
+        matches!(self.phase, Phase::Sent)
+            && body.is_none_or(|body| body.is_over() || body.is_given_up())
+    }
+
+    fn respond(&mut self, response: Response<B>) {
+        let Some(date) = self.site.date(&self.reactor) else {
+            return;
+        };
+        self.status = response.status();
+        let begun = begin(&mut self.respond, &self.method, date, response);
+        self.begun(begun);
+    }
+
+    fn begun(&mut self, begun: Result<Begun<B>, Unsent>) {
+        self.phase = Phase::Sent;
+        match begun {
+            Ok(Begun::Complete(sent)) => {
+                self.sent = sent;
+                self.log();
+            }
+            Ok(Begun::Sending(outflow)) => self.phase = Phase::Sending(outflow),
+            Err(Unsent::Refused(error)) => self.refuse(error),
+            Err(Unsent::Gone) => self.gone(),
+        }
+    }
+
+    fn failed(&mut self, error: S::Error) {
+        let failure = Failure::new(error);
+        match failure.check::<BodyError>() {
+            Some(BodyError::TooLarge { .. }) => self.refuse(TOO_LARGE),
+            // A stream that was reset is gone, and is seen to be.
+            Some(BodyError::Disconnected) => self.refuse(BODY_LOST),
+            Some(BodyError::Malformed(error)) => self.refuse(*error),
+            _ => {
+                tracing::error!(failure = &*failure.to_error(), "a handler failed");
+                self.refuse(HANDLER_FAILED);
+            }
+        }
+    }
+
+    /// Goes on. Ready when it is over.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.is_reset(cx) {
+            self.gone();
+            return Poll::Ready(());
+        }
+        if let Phase::Handler(handler) = &mut self.phase {
+            match catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(cx))) {
+                Ok(Poll::Pending) => {}
+                Ok(Poll::Ready(result)) => self.answered(result),
+                Err(payload) => self.panicked(&*payload),
+            }
+        }
+        if let Phase::Sending(outflow) = &mut self.phase {
+            let polled = outflow.poll(cx);
+            self.sent = outflow.sent();
+            match polled {
+                Poll::Pending => {}
+                Poll::Ready(Ok(())) => {
+                    self.phase = Phase::Sent;
+                    self.log();
+                }
+                Poll::Ready(Err(Broken::Gone)) => {
+                    self.gone();
+                    return Poll::Ready(());
+                }
+                Poll::Ready(Err(Broken::Body)) => return self.reset(Reason::INTERNAL_ERROR),
+            }
+        }
+        self.read_body(cx);
+        if self.is_over() {
+            return Poll::Ready(());
+        }
+        self.keep_time(cx)
+    }
+
+    /// Whether the peer has taken the request back, or the connection has ended.
+    fn is_reset(&mut self, cx: &mut Context<'_>) -> bool {
+        match &mut self.phase {
+            Phase::Sending(outflow) => outflow.stream().poll_reset(cx).is_ready(),
+            Phase::Handler(_) | Phase::Sent => self.respond.poll_reset(cx).is_ready(),
+        }
+    }
+
+    fn read_body(&mut self, cx: &mut Context<'_>) {
+        let Some(inflow) = &mut self.inflow else {
+            return;
+        };
+        inflow.poll(cx);
+        if self.expects_continue && inflow.is_wanted() && matches!(self.phase, Phase::Handler(_)) {
+            self.expects_continue = false;
+            let mut interim = Response::new(());
+            *interim.status_mut() = StatusCode::CONTINUE;
+            // If it cannot be sent, the stream is gone, and the next look says so.
+            let _ = self.respond.send_informational(interim);
+        }
+    }
+
+    /// Waits no longer for the peer than it may take.
+    fn keep_time(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let awaited = self.awaits();
+        if awaited != self.awaited {
+            self.awaited = awaited;
+            match self.time_for(awaited) {
+                Some(time) => self.alarm.set(time),
+                None => self.alarm.clear(),
+            }
+        }
+        if self.alarm.poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        match (awaited, &self.phase) {
+            (Awaited::Body(_), Phase::Handler(_)) => {
+                self.fail_body();
+                self.refuse(BODY_TOO_SLOW);
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            _ => self.reset(Reason::CANCEL),
+        }
+    }
+
+    fn awaits(&self) -> Awaited {
+        if let Phase::Sending(outflow) = &self.phase
+            && outflow.is_stalled()
+        {
+            return Awaited::Window(outflow.sent());
+        }
+        match &self.inflow {
+            Some(inflow) if inflow.is_awaited() && !self.expects_continue => {
+                Awaited::Body(inflow.taken())
+            }
+            _ => Awaited::Nothing,
+        }
+    }
+
+    fn time_for(&self, awaited: Awaited) -> Option<Duration> {
+        match awaited {
+            Awaited::Nothing => None,
+            Awaited::Body(_) => Some(self.site.limits.idle_timeout),
+            Awaited::Window(_) => Some(self.site.limits.write_stall),
+        }
+    }
+
+    /// The stream or the connection has ended before the answer was sent.
+    fn gone(&mut self) {
+        self.fail_body();
+        if matches!(self.phase, Phase::Handler(_)) {
+            self.status = closed_status();
+        }
+        self.phase = Phase::Sent;
+        self.log();
+    }
+
+    fn reset(&mut self, reason: Reason) -> Poll<()> {
+        self.respond.send_reset(reason);
+        self.gone();
+        Poll::Ready(())
+    }
+
+    fn fail_body(&mut self) {
+        if let Some(inflow) = &mut self.inflow
+            && !inflow.is_over()
+        {
+            inflow.fail(BodyError::Disconnected);
+        }
+    }
+
+    fn log(&mut self) {
+        if let Some(log) = self.log.take() {
+            log.finish(self.status.as_u16(), self.sent);
+        }
+    }
+}
+
+/// As a status, what is logged of a request that the peer has left.
+fn closed_status() -> StatusCode {
+    StatusCode::from_u16(CLIENT_CLOSED).unwrap_or(StatusCode::BAD_REQUEST)
+}
+
+const TOO_LARGE: RequestError = RequestError::new(
+    StatusCode::PAYLOAD_TOO_LARGE,
+    "the request body is longer than this server allows",
+);
+const HANDLER_FAILED: RequestError = RequestError::new(
+    StatusCode::INTERNAL_SERVER_ERROR,
+    "the server failed to answer; its log says why",
+);
+const BODY_TOO_SLOW: RequestError = RequestError::new(
+    StatusCode::REQUEST_TIMEOUT,
+    "the request body took too long",
+);
+const BODY_LOST: RequestError = RequestError::new(
+    StatusCode::BAD_REQUEST,
+    "the request body ended before it was complete",
+);

@@ -1,0 +1,180 @@
+//! The connection as the `h2` crate sees it: a stream whose frames are watched.
+
+use std::cell::{Cell, RefCell};
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::rc::{Rc, Weak};
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use ropewalk_core::{ConnectionStream, ReactorCore};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::alarm::Alarm;
+use super::governor::{Excess, Governor};
+
+/// How long a peer that was told to go may go on sending before the connection is closed. (Closing
+/// at once would reset the connection, and might take the GOAWAY away from the peer.)
+pub(super) const LINGER: Duration = Duration::from_secs(2);
+
+/// A connection, and who watches it.
+pub(super) struct Governed {
+    io: ConnectionStream,
+    watch: Rc<Watch>,
+    /// This side has sent its last.
+    shut: bool,
+    linger: Alarm,
+}
+
+/// What is known of the bytes that went by: shared with who drives the connection.
+pub(super) struct Watch {
+    governor: RefCell<Governor>,
+    excess: Cell<Option<Excess>>,
+    reactor: Weak<dyn ReactorCore>,
+    heard: Cell<Instant>,
+    lingers: Cell<bool>,
+    draining: Cell<bool>,
+}
+
+impl Governed {
+    pub(super) fn new(io: ConnectionStream, watch: Rc<Watch>) -> Self {
+        let linger = Alarm::new(watch.reactor.clone());
+        Self {
+            io,
+            watch,
+            shut: false,
+            linger,
+        }
+    }
+}
+
+impl Watch {
+    pub(super) fn new(governor: Governor, reactor: &Rc<dyn ReactorCore>) -> Self {
+        Self {
+            governor: RefCell::new(governor),
+            excess: Cell::new(None),
+            reactor: Rc::downgrade(reactor),
+            heard: Cell::new(reactor.now()),
+            lingers: Cell::new(true),
+            draining: Cell::new(false),
+        }
+    }
+
+    /// What the peer did too often. Nothing is read after it.
+    pub(super) fn excess(&self) -> Option<Excess> {
+        self.excess.get()
+    }
+
+    pub(super) fn governor<R>(&self, look: impl FnOnce(&Governor) -> R) -> R {
+        look(&self.governor.borrow())
+    }
+
+    /// When something came last.
+    pub(super) fn heard(&self) -> Instant {
+        self.heard.get()
+    }
+
+    pub(super) fn reactor(&self) -> Weak<dyn ReactorCore> {
+        self.reactor.clone()
+    }
+
+    /// Whether the program is shutting down.
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    /// The connection ends when all is said, and a peer that still sends is not heard out.
+    pub(super) fn forgo_linger(&self) {
+        self.lingers.set(false);
+    }
+
+    fn received(&self, data: &[u8]) -> bool {
+        let Some(reactor) = self.reactor.upgrade() else {
+            return true;
+        };
+        self.heard.set(reactor.now());
+        let admitted = self.governor.borrow_mut().received(reactor.now(), data);
+        self.excess.set(admitted.err());
+        admitted.is_ok()
+    }
+
+    fn sent(&self, data: &[u8]) {
+        self.governor.borrow_mut().sent(data);
+    }
+}
+
+impl AsyncRead for Governed {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.watch.excess().is_some() {
+            // Who drives the connection looks for it after each poll, and ends it.
+            return Poll::Pending;
+        }
+        // A shutdown wakes who reads.
+        self.watch.draining.set(self.io.is_draining());
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.io).poll_read(cx, buffer))?;
+        if !self.watch.received(&buffer.filled()[before..]) {
+            buffer.set_filled(before);
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Governed {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let count = ready!(Pin::new(&mut self.io).poll_write(cx, data))?;
+        self.watch.sent(&data[..count]);
+        Poll::Ready(Ok(count))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let count = ready!(Pin::new(&mut self.io).poll_write_vectored(cx, slices))?;
+        let mut left = count;
+        for slice in slices {
+            let sent = slice.len().min(left);
+            self.watch.sent(&slice[..sent]);
+            left -= sent;
+        }
+        Poll::Ready(Ok(count))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    /// The loop sends what was written by itself, and `poll_write` waits while much is unsent.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    /// Sends the last, and hears the peer out for a moment.
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.shut {
+            ready!(Pin::new(&mut self.io).poll_shutdown(cx))?;
+            self.shut = true;
+            self.linger.set(LINGER);
+        }
+        let mut waste = [0; 4096];
+        while self.watch.lingers.get() && self.linger.poll(cx).is_pending() {
+            let mut buffer = ReadBuf::new(&mut waste);
+            match ready!(Pin::new(&mut self.io).poll_read(cx, &mut buffer)) {
+                Ok(()) if !buffer.filled().is_empty() => {}
+                _ => break,
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
