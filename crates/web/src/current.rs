@@ -81,7 +81,6 @@ pub(crate) enum Interim {
     /// The request is the connection's, with this number. (It costs nothing to make.)
     OfConnection(fn(&Connection, u64, StatusCode, HeaderMap) -> bool, u64),
     /// The request is one of many.
-    #[expect(dead_code, reason = "HTTP/2 is to make these")]
     OfStream(Rc<dyn Fn(StatusCode, HeaderMap) -> bool>),
 }
 

@@ -56,7 +56,7 @@ type Next = SendWrapper<Box<dyn Protocol>>;
 
 impl Upgrade {
     /// Whether `request` asks for `protocol`: by an `Upgrade` field that `Connection` names, in
-    /// HTTP/1.1. (HTTP/1.0 has none, and HTTP/2 forbids it.)
+    /// HTTP/1.1, or by an extended CONNECT, in HTTP/2 (RFC 8441). (HTTP/1.0 has neither.)
     #[must_use]
     pub fn is_asked_for<B>(request: &Request<B>, protocol: &str) -> bool {
         let named = |name, value: &str| {
@@ -64,14 +64,17 @@ impl Upgrade {
             let mut elements = values.flat_map(|value| list_elements(value.as_bytes()));
             elements.any(|element| element.eq_ignore_ascii_case(value.as_bytes()))
         };
-        request.version() == Version::HTTP_11
-            && named(CONNECTION, "upgrade")
-            && named(UPGRADE, protocol)
+        let extended = request.extensions().get::<h2::ext::Protocol>();
+        match request.version() {
+            Version::HTTP_11 => named(CONNECTION, "upgrade") && named(UPGRADE, protocol),
+            _ => extended.is_some_and(|asked| asked.as_str().eq_ignore_ascii_case(protocol)),
+        }
     }
 
     /// The answer 101 to a request that [asks for](Self::is_asked_for) `name`, after which `protocol`
     /// has the connection. The body of the request must have come to its end, or the request is
-    /// answered with 500. More fields may be added to the answer.
+    /// answered with 500. More fields may be added to the answer. On HTTP/2 the answer is 200, and
+    /// the protocol has the stream.
     ///
     /// # Panics
     /// If `name` is no token.

@@ -9,11 +9,14 @@ use http::header::{
     CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, TE,
     TRANSFER_ENCODING, UPGRADE,
 };
+use http::response::Parts;
 use http::{Method, Response, StatusCode, Version};
+use ropewalk_core::Protocol;
 
 use super::outflow::Outflow;
 use crate::body::{Body, BoxError};
 use crate::h1::{RequestError, ResponseFields, ResponseFraming};
+use crate::upgrade::Upgrade;
 
 /// An answer that is all there and no longer than this is sent at once, if the peer has room.
 const SHORT: usize = 64 * 1024;
@@ -24,6 +27,22 @@ pub(super) enum Begun<B> {
     Complete(u64),
     /// The rest is still to be sent.
     Sending(Outflow<B>),
+    /// The stream is another protocol's from here on.
+    Handed(SendStream<Bytes>, Box<dyn Protocol>),
+}
+
+/// What an answer depends on, of its request.
+pub(super) struct To<'a> {
+    pub(super) method: &'a Method,
+    /// What an extended CONNECT, or a CONNECT without the name of a protocol, asks for.
+    pub(super) tunnel: Option<Tunnel>,
+}
+
+/// See RFC 9113, section 8.5, and RFC 8441.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tunnel {
+    Plain,
+    Extended,
 }
 
 /// Why an answer was not begun.
@@ -39,10 +58,10 @@ const UNFIT: RequestError = RequestError::new(
     "the server failed to answer; its log says why",
 );
 
-/// Begins with `response`, the answer to a request with `method`.
+/// Begins with `response`.
 pub(super) fn begin<B>(
     respond: &mut SendResponse<Bytes>,
-    method: &Method,
+    to: &To<'_>,
     date: HeaderValue,
     response: Response<B>,
 ) -> Result<Begun<B>, Unsent>
@@ -50,7 +69,10 @@ where
     B: http_body::Body<Data = Bytes> + 'static,
     B::Error: Into<BoxError>,
 {
-    let (parts, mut body) = response.into_parts();
+    let (mut parts, mut body) = response.into_parts();
+    if let Some(protocol) = Upgrade::take(&mut parts.extensions) {
+        return hand_over(respond, to, date, parts, protocol);
+    }
     if parts.status.is_informational() {
         tracing::error!(status = %parts.status, "a handler's answer is no final one");
         return Err(Unsent::Refused(UNFIT));
@@ -61,7 +83,8 @@ where
         None => body.size_hint().exact(),
     };
     let fields = ResponseFields::new(&parts.headers);
-    let framing = ResponseFraming::choose(method, Version::HTTP_2, parts.status, &fields, length);
+    let framing =
+        ResponseFraming::choose(to.method, Version::HTTP_2, parts.status, &fields, length);
     let framing = framing.map_err(|error| {
         tracing::error!(%error, "a handler's answer cannot be sent");
         Unsent::Refused(UNFIT)
@@ -87,6 +110,31 @@ where
             Ok(Begun::Sending(outflow))
         }
     }
+}
+
+/// Begins with an answer after which the stream is `protocol`'s.
+fn hand_over<B>(
+    respond: &mut SendResponse<Bytes>,
+    to: &To<'_>,
+    date: HeaderValue,
+    parts: Parts,
+    protocol: Box<dyn Protocol>,
+) -> Result<Begun<B>, Unsent> {
+    let status = match (to.tunnel, parts.status) {
+        // There is no 101 in HTTP/2 (RFC 9113, section 8.6).
+        (Some(Tunnel::Extended), StatusCode::SWITCHING_PROTOCOLS) => StatusCode::OK,
+        (Some(_), status) if status.is_success() => status,
+        (_, status) => {
+            tracing::error!(%status, "an answer hands over a stream that no CONNECT asks for");
+            return Err(Unsent::Refused(UNFIT));
+        }
+    };
+    let mut head = Response::new(());
+    *head.status_mut() = status;
+    *head.headers_mut() = with_fields(parts.headers, ResponseFraming::NoBody(None), date);
+    let stream = respond.send_response(head, false);
+    let stream = stream.map_err(|_| Unsent::Gone)?;
+    Ok(Begun::Handed(stream, protocol))
 }
 
 /// Answers with an error, in words.

@@ -10,29 +10,37 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use h2::server::SendResponse;
-use h2::{Reason, RecvStream};
-use http::{Method, Response, StatusCode};
-use ropewalk_core::{Failure, Panicked, ReactorCore};
+use h2::{Reason, RecvStream, SendStream};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use ropewalk_core::{
+    Connection, ConnectionLimits, Failure, Panicked, Protocol, ReactorCore, Transport,
+};
 use tower_service::Service;
 
 use super::alarm::Alarm;
-use super::answer::{Begun, Unsent, begin, refuse};
+use super::answer::{Begun, To, Tunnel, Unsent, begin, refuse};
 use super::inflow::Inflow;
+use super::interim::{self, Interims};
 use super::outflow::{Broken, Outflow};
+use super::stream::H2Stream;
+use super::tunnels::Tunnels;
 use crate::access_log::{CLIENT_CLOSED, Entry};
 use crate::body::{Body, BodyError, BodySender, BoxError};
 use crate::h1::{RequestError, Shared};
-use crate::handler::Answering;
+use crate::handler::{Answering, Called, call};
 
 /// A request that is being answered.
 pub(super) struct Exchange<S, B>
 where
-    S: Service<http::Request<Body>, Response = Response<B>>,
+    S: Service<Request<Body>, Response = Response<B>>,
 {
     site: Rc<Shared<S>>,
-    reactor: Weak<dyn ReactorCore>,
+    around: Around,
     method: Method,
     respond: SendResponse<Bytes>,
+    /// What a CONNECT asks for, and what the peer sends on it.
+    tunnel: Option<(Tunnel, RecvStream)>,
+    interims: Interims,
     /// The request's body, if it has one.
     inflow: Option<Inflow>,
     expects_continue: bool,
@@ -62,10 +70,19 @@ enum Awaited {
     Window(u64),
 }
 
+/// What the streams of a connection have in common.
+#[derive(Clone)]
+pub(super) struct Around {
+    pub(super) reactor: Weak<dyn ReactorCore>,
+    pub(super) connection: Connection,
+    pub(super) tunnels: Rc<Tunnels>,
+}
+
 /// What a request brings along, beside its fields.
 pub(super) struct Asked {
     pub(super) method: Method,
     pub(super) respond: SendResponse<Bytes>,
+    pub(super) tunnel: Option<(Tunnel, RecvStream)>,
     pub(super) body: Option<(RecvStream, BodySender)>,
     pub(super) expects_continue: bool,
     pub(super) log: Option<Box<Entry>>,
@@ -73,17 +90,19 @@ pub(super) struct Asked {
 
 impl<S, B> Exchange<S, B>
 where
-    S: Service<http::Request<Body>, Response = Response<B>> + Clone + 'static,
+    S: Service<Request<Body>, Response = Response<B>> + Clone + 'static,
     S::Future: 'static,
     S::Error: Into<BoxError> + 'static,
     B: http_body::Body<Data = Bytes> + 'static,
     B::Error: Into<BoxError>,
 {
-    pub(super) fn new(site: Rc<Shared<S>>, reactor: Weak<dyn ReactorCore>, asked: Asked) -> Self {
+    pub(super) fn new(site: Rc<Shared<S>>, around: Around, asked: Asked) -> Self {
         Self {
             site,
             method: asked.method,
             respond: asked.respond,
+            tunnel: asked.tunnel,
+            interims: Interims::default(),
             inflow: asked
                 .body
                 .map(|(stream, sender)| Inflow::new(stream, sender)),
@@ -92,19 +111,29 @@ where
             status: StatusCode::OK,
             sent: 0,
             log: asked.log,
-            alarm: Alarm::new(reactor.clone()),
+            alarm: Alarm::new(around.reactor.clone()),
             awaited: Awaited::Nothing,
-            reactor,
+            around,
         }
     }
 
-    /// The handler has not answered yet.
-    pub(super) fn answering(&mut self, handler: Answering<B, S::Error>) {
-        self.phase = Phase::Handler(handler);
+    /// Gives the request to the service.
+    pub(super) fn call(&mut self, request: Request<Body>) {
+        let current = self.interims.current(&self.around.connection);
+        let service = &self.site.service;
+        let called = AssertUnwindSafe(|| current.scope(|| call(service, request)));
+        match catch_unwind(called) {
+            Ok(Called::Answered(result)) => self.answered(result),
+            Ok(Called::Answering(handler)) => {
+                self.send_interims();
+                self.phase = Phase::Handler(handler);
+            }
+            Err(payload) => self.panicked(&*payload),
+        }
     }
 
     /// The handler has answered, or failed.
-    pub(super) fn answered(&mut self, result: Result<Response<B>, S::Error>) {
+    fn answered(&mut self, result: Result<Response<B>, S::Error>) {
         match result {
             Ok(response) => self.respond(response),
             Err(error) => self.failed(error),
@@ -112,7 +141,7 @@ where
     }
 
     /// The handler has panicked.
-    pub(super) fn panicked(&mut self, payload: &(dyn std::any::Any + Send)) {
+    fn panicked(&mut self, payload: &(dyn std::any::Any + Send)) {
         let panicked = Panicked::new("a handler", payload);
         tracing::error!(panic = panicked.as_error(), "a handler panicked");
         self.refuse(HANDLER_FAILED);
@@ -121,9 +150,10 @@ where
     /// Answers with an error.
     pub(super) fn refuse(&mut self, error: RequestError) {
         tracing::debug!(%error, "a request was refused");
-        let Some(date) = self.site.date(&self.reactor) else {
+        let Some(date) = self.site.date(&self.around.reactor) else {
             return;
         };
+        self.interims.close();
         self.status = error.status();
         let begun = refuse(&mut self.respond, &self.method, date, error);
         self.begun(begun);
@@ -137,11 +167,17 @@ where
     }
 
     fn respond(&mut self, response: Response<B>) {
-        let Some(date) = self.site.date(&self.reactor) else {
+        let Some(date) = self.site.date(&self.around.reactor) else {
             return;
         };
+        self.send_interims();
+        self.interims.close();
         self.status = response.status();
-        let begun = begin(&mut self.respond, &self.method, date, response);
+        let to = To {
+            method: &self.method,
+            tunnel: self.tunnel.as_ref().map(|(tunnel, _)| *tunnel),
+        };
+        let begun = begin(&mut self.respond, &to, date, response);
         self.begun(begun);
     }
 
@@ -153,8 +189,37 @@ where
                 self.log();
             }
             Ok(Begun::Sending(outflow)) => self.phase = Phase::Sending(outflow),
+            Ok(Begun::Handed(stream, protocol)) => {
+                self.log();
+                self.hand_over(stream, protocol);
+            }
             Err(Unsent::Refused(error)) => self.refuse(error),
             Err(Unsent::Gone) => self.gone(),
+        }
+    }
+
+    /// The stream is another protocol's from here on.
+    fn hand_over(&mut self, send: SendStream<Bytes>, protocol: Box<dyn Protocol>) {
+        let Some(((_, recv), reactor)) = self.tunnel.take().zip(self.around.reactor.upgrade())
+        else {
+            return;
+        };
+        let addresses = |transport: &mut Transport| (transport.peer(), transport.host().clone());
+        let Some(addresses) = self.around.connection.act(addresses) else {
+            return;
+        };
+        let limits = ConnectionLimits {
+            write_stall: self.site.limits.write_stall,
+            ..ConnectionLimits::default()
+        };
+        let stream = H2Stream::new(send, recv);
+        let tunnels = &self.around.tunnels;
+        tunnels.open(&reactor, stream, protocol, limits, addresses);
+    }
+
+    fn send_interims(&mut self) {
+        if self.interims.send(&mut self.respond) {
+            self.expects_continue = false;
         }
     }
 
@@ -179,8 +244,10 @@ where
             return Poll::Ready(());
         }
         if let Phase::Handler(handler) = &mut self.phase {
-            match catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(cx))) {
-                Ok(Poll::Pending) => {}
+            let current = self.interims.current(&self.around.connection);
+            let poll = AssertUnwindSafe(|| current.scope(|| handler.as_mut().poll(cx)));
+            match catch_unwind(poll) {
+                Ok(Poll::Pending) => self.send_interims(),
                 Ok(Poll::Ready(result)) => self.answered(result),
                 Err(payload) => self.panicked(&*payload),
             }
@@ -223,10 +290,8 @@ where
         inflow.poll(cx);
         if self.expects_continue && inflow.is_wanted() && matches!(self.phase, Phase::Handler(_)) {
             self.expects_continue = false;
-            let mut interim = Response::new(());
-            *interim.status_mut() = StatusCode::CONTINUE;
-            // If it cannot be sent, the stream is gone, and the next look says so.
-            let _ = self.respond.send_informational(interim);
+            let nothing = HeaderMap::new();
+            interim::send(&mut self.respond, StatusCode::CONTINUE, nothing);
         }
     }
 

@@ -24,15 +24,19 @@ mod frame_scan;
 mod governed;
 mod governor;
 mod inflow;
+mod interim;
 mod keep_alive;
 mod limits;
 mod outflow;
 mod request;
 mod server;
+mod stream;
+mod tunnels;
 
 pub use governor::{Excess, Governor};
 pub use limits::{Limits, Rate};
 pub(crate) use server::serve;
+pub use stream::H2Stream;
 
 /// What a client begins with (section 3.4).
 pub(crate) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

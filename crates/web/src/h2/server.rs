@@ -5,7 +5,6 @@
 //! ([`Exchange`]). When this task ends, the connection does, and with it all of them.
 
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -14,12 +13,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::server::{Builder, Handshake, SendResponse};
 use h2::{PingPong, Reason, RecvStream};
-use http::{Request, Response, header};
-use ropewalk_core::{Connection, Transport};
+use http::{Method, Request, Response, header};
+use ropewalk_core::{Secured, Transport};
 use tower_service::Service;
 
 use super::alarm::Alarm;
-use super::exchange::{Asked, Exchange};
+use super::answer::Tunnel;
+use super::exchange::{Around, Asked, Exchange};
 use super::governed::{Governed, LINGER, Watch};
 use super::governor::Governor;
 use super::keep_alive::{KeepAlive, Pings};
@@ -28,7 +28,6 @@ use super::request::{Flaw, accept, target};
 use crate::access_log::Entry;
 use crate::body::{Body, BoxError, incoming};
 use crate::h1::Shared;
-use crate::handler::{Called, call};
 use crate::request_info::RequestInfo;
 
 /// Speaks HTTP/2 on the connection of `transport`, from the preface on, which `unread` begins with
@@ -51,10 +50,15 @@ pub(crate) fn serve<S, B>(
     let governor = Governor::for_server(limits, transport.now());
     let watch = Rc::new(Watch::new(governor, &reactor));
     let handshake = builder(limits).handshake(Governed::new(io, Rc::clone(&watch)));
+    let around = Around {
+        reactor: watch.reactor(),
+        connection: transport.connection(),
+        tunnels: Rc::default(),
+    };
     let keep_alive = KeepAlive::new(limits.keep_alive, &watch);
     let mut server = Server {
         site,
-        connection: transport.connection(),
+        around,
         limits: limits.clone(),
         state: State::Handshake(handshake),
         alarm: Alarm::new(watch.reactor()),
@@ -88,8 +92,7 @@ fn builder(limits: &Limits) -> Builder {
 
 struct Server<S> {
     site: Rc<Shared<S>>,
-    /// For its addresses and its time.
-    connection: Connection,
+    around: Around,
     limits: Limits,
     state: State,
     watch: Rc<Watch>,
@@ -180,7 +183,7 @@ where
     }
 
     fn over(&self, error: &h2::Error) -> Poll<()> {
-        tracing::debug!(%error, connection = ?self.connection, "an HTTP/2 connection ended");
+        tracing::debug!(%error, connection = ?self.around.connection, "an HTTP/2 connection ended");
         Poll::Ready(())
     }
 
@@ -190,7 +193,7 @@ where
             return false;
         }
         if let Some(excess) = self.watch.excess() {
-            tracing::warn!(connection = ?self.connection, "an HTTP/2 connection is ended: {excess}");
+            tracing::warn!(connection = ?self.around.connection, "an HTTP/2 connection is ended: {excess}");
             return self.go_away(excess.reason());
         }
         let too_many = self.requests >= self.limits.requests_per_connection
@@ -204,6 +207,7 @@ where
     /// Tells the peer to go when its requests are answered.
     fn drain(&mut self) -> bool {
         self.draining = true;
+        self.around.tunnels.drain();
         self.watch.forgo_linger();
         match &mut self.state {
             State::Open(connection) => {
@@ -229,8 +233,8 @@ where
     /// Waits no longer for the peer than it may take.
     fn keep_time(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.keep_alive.poll(cx, &mut self.state).is_ready() {
-            tracing::debug!(connection = ?self.connection, "an HTTP/2 peer answers no more");
-            self.connection.abort_connection();
+            tracing::debug!(connection = ?self.around.connection, "an HTTP/2 peer answers no more");
+            self.around.connection.abort_connection();
             return Poll::Ready(());
         }
         let awaited = self.awaits();
@@ -296,13 +300,15 @@ where
         let (mut parts, stream) = request.into_parts();
         let flaw = accept(&mut parts).err();
         if let Some(Flaw::Malformed(reason)) = flaw {
-            tracing::debug!(connection = ?self.connection, "a request is malformed: {reason}");
+            tracing::debug!(connection = ?self.around.connection, "a request is malformed: {reason}");
             return respond.send_reset(Reason::PROTOCOL_ERROR);
         }
-        let known = self.connection.act(|transport| {
+        let known = self.around.connection.act(|transport| {
             let log = Entry::of_request(transport, &parts, || target(&parts).into());
             let (peer, host) = (transport.peer(), transport.host().clone());
-            (log, RequestInfo::new(peer, host, transport.now()))
+            let mut info = RequestInfo::new(peer, host, transport.now());
+            info.secure = transport.fact::<Secured>().is_some();
+            (log, info)
         });
         let Some((log, info)) = known else {
             return;
@@ -311,34 +317,35 @@ where
             Some(length) => length.to_str().ok().and_then(|text| text.parse().ok()),
             None => None,
         };
-        let (body, received) = match stream.is_end_stream() {
-            true => (None, None),
-            false => {
-                let (sender, received) = incoming(declared, self.site.limits.body);
-                (Some((stream, sender)), Some(received))
-            }
-        };
+        let (mut tunnel, mut body, mut received) = (None, None, None);
+        if parts.method == Method::CONNECT {
+            let extended = parts.extensions.get::<h2::ext::Protocol>().is_some();
+            let kind = if extended {
+                Tunnel::Extended
+            } else {
+                Tunnel::Plain
+            };
+            tunnel = Some((kind, stream));
+        } else if !stream.is_end_stream() {
+            let (sender, reader) = incoming(declared, self.site.limits.body);
+            body = Some((stream, sender));
+            received = Some(reader);
+        }
         let expects = parts.headers.get(header::EXPECT);
         let expects_continue = body.is_some()
             && expects.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
         let asked = Asked {
             method: parts.method.clone(),
             respond,
+            tunnel,
             body,
             expects_continue,
             log,
         };
-        let mut exchange = Exchange::new(Rc::clone(&self.site), self.watch.reactor(), asked);
-        if let Some(Flaw::Refused(error)) = flaw {
-            exchange.refuse(error);
-        } else {
-            let request = Request::from_parts(parts, Body::received(info, received));
-            let service = &self.site.service;
-            match catch_unwind(AssertUnwindSafe(|| call(service, request))) {
-                Ok(Called::Answered(result)) => exchange.answered(result),
-                Ok(Called::Answering(handler)) => exchange.answering(handler),
-                Err(payload) => exchange.panicked(&*payload),
-            }
+        let mut exchange = Exchange::new(Rc::clone(&self.site), self.around.clone(), asked);
+        match flaw {
+            Some(Flaw::Refused(error)) => exchange.refuse(error),
+            _ => exchange.call(Request::from_parts(parts, Body::received(info, received))),
         }
         if exchange.is_over() {
             // Nearly all of them: nothing of it need be kept.
