@@ -24,6 +24,8 @@ pub(super) struct Governed {
     /// This side has sent its last.
     shut: bool,
     linger: Alarm,
+    /// What is in excess is an error, since nobody looks for it.
+    fails: bool,
 }
 
 /// What is known of the bytes that went by: shared with who drives the connection.
@@ -44,6 +46,21 @@ impl Governed {
             watch,
             shut: false,
             linger,
+            fails: false,
+        }
+    }
+
+    /// For clients: what is in excess ends the connection at once.
+    pub(super) fn failing(mut self) -> Self {
+        self.fails = true;
+        self
+    }
+
+    fn stop(&self) -> Poll<io::Result<()>> {
+        match self.watch.excess().filter(|_| self.fails) {
+            Some(excess) => Poll::Ready(Err(io::Error::other(excess))),
+            // Who drives the connection looks for it after each poll, and ends it.
+            None => Poll::Pending,
         }
     }
 }
@@ -110,8 +127,7 @@ impl AsyncRead for Governed {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if self.watch.excess().is_some() {
-            // Who drives the connection looks for it after each poll, and ends it.
-            return Poll::Pending;
+            return self.stop();
         }
         // A shutdown wakes who reads.
         self.watch.draining.set(self.io.is_draining());
@@ -119,7 +135,7 @@ impl AsyncRead for Governed {
         ready!(Pin::new(&mut self.io).poll_read(cx, buffer))?;
         if !self.watch.received(&buffer.filled()[before..]) {
             buffer.set_filled(before);
-            return Poll::Pending;
+            return self.stop();
         }
         Poll::Ready(Ok(()))
     }

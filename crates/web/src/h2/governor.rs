@@ -40,6 +40,8 @@ pub struct Governor {
     /// The first frame of a connection must be SETTINGS (section 3.4).
     has_settings: bool,
     settings_acked: bool,
+    settings_applied: bool,
+    goes_away: bool,
     /// CONTINUATION frames of a field section that has begun and not ended.
     continuations: Option<u32>,
     most_continuations: u32,
@@ -81,6 +83,8 @@ impl Governor {
             outgoing: FrameScan::new(our_preface),
             has_settings: false,
             settings_acked: false,
+            settings_applied: false,
+            goes_away: false,
             continuations: None,
             most_continuations: limits.continuations,
             resets_sent: 0,
@@ -111,6 +115,7 @@ impl Governor {
             match head.kind {
                 DATA => self.window_update.credit(UPDATES_EACH),
                 RST_STREAM => self.resets_sent += 1,
+                SETTINGS if head.is_ack() => self.settings_applied = true,
                 _ => {}
             }
         }
@@ -126,6 +131,16 @@ impl Governor {
         self.settings_acked
     }
 
+    /// Whether this side has acknowledged the first SETTINGS of the peer.
+    pub(super) fn settings_are_applied(&self) -> bool {
+        self.settings_applied
+    }
+
+    /// Whether the peer has said that it goes away.
+    pub(super) fn is_going_away(&self) -> bool {
+        self.goes_away
+    }
+
     /// Whether a field section has begun and not ended.
     pub(super) fn head_is_under_way(&self) -> bool {
         let within = matches!(self.kind, HEADERS | CONTINUATION) && self.incoming.is_within();
@@ -135,6 +150,7 @@ impl Governor {
     fn admit(&mut self, now: Instant, frame: Found) -> Result<(), Excess> {
         let head = frame.head;
         self.kind = head.kind;
+        self.goes_away |= head.kind == GOAWAY;
         if !self.has_settings {
             if head.kind != SETTINGS || head.is_ack() {
                 return Err(Excess::first_frame());

@@ -19,6 +19,7 @@
 
 mod alarm;
 mod answer;
+mod client;
 mod exchange;
 mod frame_scan;
 mod governed;
@@ -28,13 +29,20 @@ mod interim;
 mod keep_alive;
 mod limits;
 mod outflow;
+mod outgoing_request;
 mod request;
+mod response_body;
+mod send_error;
 mod server;
 mod stream;
 mod tunnels;
 
+pub use ::h2::Reason;
+pub use ::h2::ext::Protocol as ConnectProtocol;
+pub use client::ClientConnection;
 pub use governor::{Excess, Governor};
 pub use limits::{Limits, Rate};
+pub use send_error::SendError;
 pub(crate) use server::serve;
 pub use stream::H2Stream;
 
