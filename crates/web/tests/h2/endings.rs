@@ -1,0 +1,392 @@
+//! How requests and connections end: handlers that are dropped, times, and shutdown.
+
+use std::time::Duration;
+
+use http::{Request, Response};
+use ropewalk_web::{Body, BodyError, Site, h1, h2};
+
+use super::rig::*;
+
+/// A site that counts the handlers that were dropped; they answer at a signal.
+fn counted(drops: &Drops, signal: &Signal) -> std::rc::Rc<dyn ropewalk_core::Factory> {
+    let (drops, signal) = (drops.clone(), signal.clone());
+    site_async(move |_| {
+        let (token, signal) = (drops.token(), signal.clone());
+        async move {
+            signal.wait().await;
+            drop(token);
+            Ok(Response::new(Body::from("done")))
+        }
+    })
+}
+
+#[test]
+fn a_reset_drops_the_handler_and_no_other() {
+    let drops = Drops::default();
+    let signal = Signal::default();
+    let client = Client::new(counted(&drops, &signal));
+    client
+        .send(get(1, "/"))
+        .send(get(3, "/"))
+        .send(rst(1, CANCEL));
+    assert_eq!(drops.0.get(), 1);
+    signal.give();
+    client.reactor.run();
+    assert_eq!(client.answer(3), (200, "done".to_owned()));
+}
+
+#[test]
+fn a_connection_that_is_lost_drops_all_handlers() {
+    let drops = Drops::default();
+    let client = Client::new(counted(&drops, &Signal::default()));
+    client.send(get(1, "/")).send(get(3, "/"));
+    client.connection.abort_connection();
+    client.reactor.run();
+    assert_eq!(drops.0.get(), 2);
+}
+
+#[test]
+fn a_peer_that_closes_its_side_is_gone() {
+    let drops = Drops::default();
+    let client = Client::new(counted(&drops, &Signal::default()));
+    client.send(get(1, "/"));
+    client
+        .connection
+        .act(ropewalk_core::Transport::lose_write_connection);
+    client.reactor.run();
+    assert_eq!(drops.0.get(), 1);
+    assert!(client.is_lost());
+}
+
+#[test]
+fn a_peer_that_vanishes_within_a_frame_is_gone() {
+    let script = get(1, "/");
+    for at in 1..script.len() {
+        let client = Client::new(mirror());
+        client.send(&script[..at]);
+        client
+            .connection
+            .act(ropewalk_core::Transport::lose_write_connection);
+        client.reactor.run();
+        assert!(client.is_lost(), "at {at}");
+    }
+}
+
+#[test]
+fn a_panic_of_a_handler_is_500_and_the_connection_goes_on() {
+    let client = Client::new(site_async(|request: Request<Body>| async move {
+        match request.uri().path() {
+            "/panic" => panic!("it is broken"),
+            "/fail" => Err("it failed".into()),
+            _ => Ok(Response::new(Body::from("fine"))),
+        }
+    }));
+    client.send(get(1, "/panic"));
+    assert_eq!(client.answer(1).0, 500);
+    client.send(get(3, "/fail"));
+    assert_eq!(client.answer(3).0, 500);
+    client.send(get(5, "/"));
+    assert_eq!(client.answer(5), (200, "fine".to_owned()));
+}
+
+#[test]
+fn a_panic_after_a_while_or_at_once_is_500() {
+    let signal = Signal::default();
+    let go = signal.clone();
+    let client = Client::new(site_async(move |_| {
+        let signal = signal.clone();
+        async move {
+            signal.wait().await;
+            panic!("it is broken")
+        }
+    }));
+    client.send(get(1, "/"));
+    go.give();
+    client.reactor.run();
+    assert_eq!(client.answer(1).0, 500);
+    client.assert_alive();
+
+    let at_once = ropewalk_web::handler_fn(|_: Request<Body>| -> Response<Body> { panic!("no") });
+    let client = Client::new(std::rc::Rc::new(Site::new(at_once)));
+    client.send(get(1, "/"));
+    assert_eq!(client.answer(1).0, 500);
+    client.assert_alive();
+}
+
+#[test]
+fn who_reads_a_body_learns_that_its_stream_was_reset() {
+    let seen: std::rc::Rc<std::cell::Cell<Option<BodyError>>> = std::rc::Rc::default();
+    let tell = seen.clone();
+    let client = Client::new(std::rc::Rc::new(Site::new(handler(
+        move |request: Request<Body>| {
+            let tell = tell.clone();
+            let reactor = ropewalk_web::current_connection()
+                .and_then(|connection| connection.act(|transport| transport.reactor()))
+                .unwrap();
+            async move {
+                // Somebody else than the handler reads it.
+                reactor.spawn(Box::pin(async move {
+                    let error = request.into_body().collect().await.unwrap_err();
+                    tell.set(error.downcast_ref::<BodyError>().copied());
+                }));
+                Ok(Response::new(Body::from("reading")))
+            }
+        },
+    ))));
+    client.send(headers(1, 0, request("POST", "/", &[])));
+    client.send(data(1, 0, "te"));
+    assert!(seen.get().is_none());
+    client.send(rst(1, CANCEL));
+    assert_eq!(seen.get(), Some(BodyError::Disconnected));
+}
+
+#[test]
+fn a_body_that_nobody_reads_is_skipped_if_it_is_short() {
+    let client = Client::new(mirror());
+    client.send(headers(1, 0, request("POST", "/", &[])));
+    assert_eq!(client.answer(1).0, 200);
+    client
+        .send(data(1, 0, [0; 10_000]))
+        .send(data(1, END_STREAM, [0; 10_000]));
+    assert!(
+        client
+            .of_stream(1)
+            .iter()
+            .all(|frame| frame.kind != RST_STREAM)
+    );
+    client.assert_alive();
+}
+
+#[test]
+fn a_body_that_nobody_reads_is_not_taken_for_ever() {
+    let client = Client::new(mirror());
+    client.send(headers(1, 0, request("POST", "/", &[])));
+    client.answer(1);
+    for _ in 0..5 {
+        client.send(data(1, 0, [0; 16_384]));
+    }
+    client.assert_reset(1, NO_ERROR);
+    // What was under way is ignored.
+    client.send(data(1, 0, [0; 16_384]));
+    assert!(
+        client
+            .received()
+            .iter()
+            .all(|frame| frame.kind != RST_STREAM)
+    );
+}
+
+#[test]
+fn a_reader_that_does_not_read_holds_the_peer_back() {
+    let client = Client::new(site_async(|request: Request<Body>| async move {
+        let body = request.into_body();
+        std::future::pending::<()>().await;
+        drop(body);
+        unreachable!()
+    }));
+    client.send(headers(1, 0, request("POST", "/", &[])));
+    for _ in 0..4 {
+        client.send(data(1, 0, [0; 16_384]));
+    }
+    assert!(
+        client
+            .received()
+            .iter()
+            .all(|frame| frame.kind != WINDOW_UPDATE || frame.stream == 0)
+    );
+    client.send(data(1, 0, [0]));
+    client.assert_reset(1, FLOW_CONTROL_ERROR);
+}
+
+#[test]
+fn an_idle_connection_is_told_to_go() {
+    let client = Client::new(mirror());
+    client.send(get(1, "/")).received();
+    client.advance(Duration::from_secs(59));
+    assert!(client.received().is_empty());
+    client.advance(Duration::from_secs(1));
+    let frames = client.received();
+    assert_eq!((frames[0].kind, frames[0].code()), (GOAWAY, NO_ERROR));
+    let sent: Vec<_> = frames.iter().filter(|frame| frame.kind == PING).collect();
+    let mut pong = frame(PING, ACK, 0, &sent[0].payload);
+    // A request that was under way is still answered.
+    let mut late = get(3, "/late");
+    late.append(&mut pong);
+    client.send(late);
+    assert_eq!(client.answer(3).1, "GET /late");
+    assert!(client.is_closed());
+}
+
+#[test]
+fn an_idle_peer_that_says_nothing_is_closed_soon() {
+    let client = Client::new(mirror());
+    client.advance(Duration::from_secs(60));
+    assert!(!client.is_closed());
+    client.advance(Duration::from_secs(2));
+    assert!(client.is_closed());
+    client.advance(Duration::from_secs(2));
+    assert!(client.is_lost());
+}
+
+#[test]
+fn pings_keep_no_idle_connection() {
+    let client = Client::new(mirror());
+    for _ in 0..62 {
+        client
+            .advance(Duration::from_secs(1))
+            .send(ping(b"stay up."));
+    }
+    assert!(client.is_closed());
+}
+
+#[test]
+fn a_request_under_way_is_not_idle() {
+    let client = Client::new(counted(&Drops::default(), &Signal::default()));
+    client.send(get(1, "/"));
+    client.advance(Duration::from_secs(600));
+    client.assert_alive();
+}
+
+#[test]
+fn settings_that_are_not_acknowledged_end_the_connection() {
+    let client = Client::bare(mirror());
+    client.send(PREFACE).send(settings(&[]));
+    client.advance(Duration::from_secs(10));
+    client.assert_goaway(SETTINGS_TIMEOUT);
+}
+
+#[test]
+fn a_preface_that_does_not_come_closes_the_connection() {
+    let client = Client::bare(mirror());
+    client.send(&PREFACE[..10]);
+    client.advance(Duration::from_secs(9));
+    assert!(!client.is_closed());
+    client.advance(Duration::from_secs(1));
+    assert!(client.is_closed());
+}
+
+#[test]
+fn fields_that_do_not_come_end_the_connection() {
+    for begun in [
+        frame(HEADERS, END_STREAM, 1, request("GET", "/", &[])),
+        get(1, "/")[..20].to_vec(),
+    ] {
+        let client = Client::new(mirror());
+        client.send(begun);
+        client.advance(Duration::from_secs(10));
+        client.assert_goaway(ENHANCE_YOUR_CALM);
+    }
+}
+
+#[test]
+fn a_body_that_does_not_come_is_408() {
+    let client = Client::new(site_async(|request: Request<Body>| async move {
+        request.into_body().collect().await?;
+        Ok(Response::new(Body::empty()))
+    }));
+    client.send(headers(1, 0, request("POST", "/", &[])));
+    client
+        .advance(Duration::from_secs(40))
+        .send(data(1, 0, "x"));
+    client.advance(Duration::from_secs(40));
+    assert!(client.of_stream(1).is_empty());
+    client.advance(Duration::from_secs(20));
+    assert_eq!(client.of_stream(1)[0].status(), 408);
+    client.assert_alive();
+}
+
+#[test]
+fn an_answer_that_is_not_taken_is_taken_back() {
+    for path in ["/", "/large"] {
+        let client = Client::with_settings(mirror(), &[(4, 0)]);
+        client.send(get(1, path));
+        client.advance(Duration::from_secs(29));
+        assert!(
+            client
+                .of_stream(1)
+                .iter()
+                .all(|frame| frame.kind == HEADERS)
+        );
+        client.advance(Duration::from_secs(1));
+        client.assert_reset(1, CANCEL);
+    }
+}
+
+#[test]
+fn an_answer_that_is_taken_slowly_goes_on() {
+    let client = Client::with_settings(mirror(), &[(4, 0)]);
+    client.send(get(1, "/slow"));
+    for _ in 0.."GET /slow".len() {
+        client
+            .advance(Duration::from_secs(20))
+            .send(window_update(1, 1));
+    }
+    assert_eq!(client.answer(1).1, "GET /slow");
+}
+
+#[test]
+fn a_drained_connection_answers_what_it_has_and_closes() {
+    let (drops, signal) = (Drops::default(), Signal::default());
+    let client = Client::new(counted(&drops, &signal));
+    client.send(get(1, "/")).received();
+    client.reactor.drain();
+    client.reactor.run();
+    let frames = client.received();
+    let goaway = frames.iter().find(|frame| frame.kind == GOAWAY).unwrap();
+    assert_eq!(goaway.payload, [0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0]);
+    let shutdown = frames.iter().find(|frame| frame.kind == PING).unwrap();
+    client.send(frame(PING, ACK, 0, &shutdown.payload));
+    let last = client.received();
+    assert_eq!(last[0].payload, [0, 0, 0, 1, 0, 0, 0, 0]);
+    // What comes after that is not looked at.
+    client.send(get(3, "/"));
+    assert!(!client.is_closed());
+    signal.give();
+    client.reactor.run();
+    assert_eq!(client.answer(1), (200, "done".to_owned()));
+    assert!(client.is_closed() && drops.0.get() == 1);
+}
+
+#[test]
+fn an_idle_connection_is_drained_at_once() {
+    let client = Client::new(mirror());
+    client.reactor.drain();
+    client.reactor.run();
+    client.advance(Duration::from_secs(2));
+    assert!(client.is_closed());
+}
+
+#[test]
+fn requests_of_a_connection_are_counted() {
+    let mut limits = h2::Limits::default();
+    limits.requests_per_connection = 2;
+    let client = Client::new(std::rc::Rc::new(mirror_site().http2(Some(limits))));
+    client.send(get(1, "/")).received();
+    client.send(get(3, "/"));
+    let frames = client.received();
+    assert!(
+        frames
+            .iter()
+            .any(|frame| frame.kind == GOAWAY && frame.code() == NO_ERROR)
+    );
+}
+
+#[test]
+fn a_silent_peer_is_asked_whether_it_lives() {
+    let mut limits = h2::Limits::default();
+    limits.keep_alive = Some(Duration::from_secs(5));
+    let mut times = h1::Limits::default();
+    times.idle_timeout = Duration::from_secs(1000);
+    let never = || handler(|_: Request<Body>| std::future::pending());
+    let site = Site::with_limits(never(), times).http2(Some(limits));
+    let client = Client::new(std::rc::Rc::new(site));
+    client.send(get(1, "/")).received();
+    client.advance(Duration::from_secs(5));
+    let asked = client.received();
+    assert_eq!((asked[0].kind, asked[0].flags), (PING, 0));
+    client.send(frame(PING, ACK, 0, &asked[0].payload));
+    client.advance(Duration::from_secs(5));
+    assert_eq!(client.received()[0].kind, PING);
+    client.advance(Duration::from_secs(5));
+    assert!(client.is_lost());
+}
