@@ -21,11 +21,15 @@ pub(super) const GOAWAY: u8 = 7;
 pub(super) const WINDOW_UPDATE: u8 = 8;
 pub(super) const CONTINUATION: u8 = 9;
 
-const HEAD: usize = 9;
+pub(super) const HEAD: usize = 9;
+
+/// So many bytes of a payload are looked at, where any are.
+const LOOK: usize = 24;
 const ACK: u8 = 0x1;
 const END_STREAM: u8 = 0x1;
 const END_HEADERS: u8 = 0x4;
 const PADDED: u8 = 0x8;
+const WITH_PRIORITY: u8 = 0x20;
 
 impl FrameHead {
     pub(super) fn is_ack(self) -> bool {
@@ -40,12 +44,17 @@ impl FrameHead {
         self.flags & END_HEADERS != 0
     }
 
+    /// Whether five bytes of priority stand before the fields.
+    pub(super) fn has_priority(self) -> bool {
+        self.flags & WITH_PRIORITY != 0
+    }
+
     pub(super) fn is_padded(self) -> bool {
         self.flags & PADDED != 0
     }
 
-    fn parse(bytes: &[u8; HEAD]) -> Self {
-        let [l2, l1, l0, kind, flags, s3, s2, s1, s0] = *bytes;
+    fn parse(bytes: &[u8; HEAD + LOOK]) -> Self {
+        let [l2, l1, l0, kind, flags, s3, s2, s1, s0, ..] = *bytes;
         Self {
             length: u32::from_be_bytes([0, l2, l1, l0]) as usize,
             kind,
@@ -55,75 +64,94 @@ impl FrameHead {
     }
 }
 
-/// Finds the heads of frames, wherever the bytes are split. It keeps at most ten bytes.
+/// Finds the heads of frames, wherever the bytes are split. It keeps a few bytes.
 pub(super) struct FrameScan {
-    /// What has come of a head, and behind it the first byte of a padded frame.
-    held: [u8; HEAD],
+    /// What has come of a head, and of what is looked at behind it.
+    held: [u8; HEAD + LOOK],
     filled: usize,
-    /// Bytes that belong to no head: of a payload, or of the preface.
+    needed: usize,
+    /// Bytes that are not looked at: the rest of a payload, or the preface.
     skip: usize,
-    /// A padded DATA frame whose first byte, the length of the padding, is to come.
-    padded: Option<FrameHead>,
 }
 
 /// What was found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Found {
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Found<'a> {
     pub(super) head: FrameHead,
-    /// Bytes of the payload that are no padding, as far as DATA is concerned.
-    pub(super) content: usize,
+    /// The first bytes of a payload that says more than its head does.
+    pub(super) payload: &'a [u8],
+}
+
+impl Found<'_> {
+    /// Whether it is DATA that carries nothing.
+    pub(super) fn is_empty(&self) -> bool {
+        let padding = match self.payload {
+            [padding, ..] if self.head.is_padded() => usize::from(*padding) + 1,
+            _ => 0,
+        };
+        self.head.length <= padding
+    }
 }
 
 impl FrameScan {
     /// For bytes whose first frame stands after `preface` others.
     pub(super) fn new(preface: usize) -> Self {
         Self {
-            held: [0; HEAD],
+            held: [0; HEAD + LOOK],
             filled: 0,
+            needed: HEAD,
             skip: preface,
-            padded: None,
         }
+    }
+
+    /// Whether a frame has begun, and its head is not complete, nor what is looked at behind it.
+    pub(super) fn is_within_head(&self) -> bool {
+        self.filled > 0
     }
 
     /// Whether a frame has begun, and not all of it has gone by.
     pub(super) fn is_within(&self) -> bool {
-        self.filled > 0 || self.skip > 0 || self.padded.is_some()
+        self.is_within_head() || self.skip > 0
     }
 
-    /// Looks at `data` up to the next head; takes off it what was looked at. `None` when it has no
+    /// Looks at `data` up to the next frame; takes off it what was looked at. `None` when it has no
     /// more.
-    pub(super) fn next(&mut self, data: &mut &[u8]) -> Option<Found> {
-        loop {
-            let skipped = self.skip.min(data.len());
-            self.skip -= skipped;
-            *data = &data[skipped..];
-            if let Some(head) = self.padded.filter(|_| !data.is_empty()) {
-                self.padded = None;
-                self.skip = head.length;
-                let padding = usize::from(data[0]) + 1;
-                let content = head.length.saturating_sub(padding);
-                return Some(Found { head, content });
-            }
-            if data.is_empty() {
-                return None;
-            }
-            let taken = (HEAD - self.filled).min(data.len());
-            self.held[self.filled..self.filled + taken].copy_from_slice(&data[..taken]);
-            self.filled += taken;
-            *data = &data[taken..];
-            if self.filled < HEAD {
-                return None;
-            }
-            self.filled = 0;
-            let head = FrameHead::parse(&self.held);
-            if head.kind == DATA && head.is_padded() && head.length > 0 {
-                self.padded = Some(head);
-                continue;
-            }
-            self.skip = head.length;
-            let content = head.length;
-            return Some(Found { head, content });
+    pub(super) fn next(&mut self, data: &mut &[u8]) -> Option<Found<'_>> {
+        let skipped = self.skip.min(data.len());
+        self.skip -= skipped;
+        *data = &data[skipped..];
+        if self.skip > 0 {
+            return None;
         }
+        self.fill(data)?;
+        let head = FrameHead::parse(&self.held);
+        if self.needed == HEAD {
+            self.needed += looked_at(head);
+            self.fill(data)?;
+        }
+        let end = std::mem::replace(&mut self.needed, HEAD);
+        self.filled = 0;
+        self.skip = head.length - (end - HEAD);
+        let payload = &self.held[HEAD..end];
+        Some(Found { head, payload })
+    }
+
+    /// Holds what is needed. `None` while it has not come.
+    fn fill(&mut self, data: &mut &[u8]) -> Option<()> {
+        let taken = (self.needed - self.filled).min(data.len());
+        self.held[self.filled..self.filled + taken].copy_from_slice(&data[..taken]);
+        self.filled += taken;
+        *data = &data[taken..];
+        (self.filled == self.needed).then_some(())
+    }
+}
+
+/// How much of a payload is looked at: the length of padding, and how a block of fields begins.
+fn looked_at(head: FrameHead) -> usize {
+    match head.kind {
+        DATA if head.is_padded() => head.length.min(1),
+        HEADERS => head.length.min(LOOK),
+        _ => 0,
     }
 }
 
@@ -139,13 +167,18 @@ mod tests {
         \x00\x00\x03\x00\x08\x80\x00\x00\x07\x02\x00\x00\
         \x00\x00\x03\x01\x04\x00\x00\x00\x09abc";
 
-    fn scan(pieces: &[&[u8]]) -> Vec<(u8, u8, u32, usize)> {
+    fn scan(pieces: &[&[u8]]) -> Vec<(u8, u32, bool, Vec<u8>)> {
         let mut scan = FrameScan::new(7);
         let mut found = Vec::new();
         for mut piece in pieces.iter().copied() {
             while let Some(frame) = scan.next(&mut piece) {
                 let head = frame.head;
-                found.push((head.kind, head.flags, head.stream, frame.content));
+                found.push((
+                    head.kind,
+                    head.stream,
+                    frame.is_empty(),
+                    frame.payload.to_vec(),
+                ));
             }
         }
         assert!(!scan.is_within());
@@ -154,7 +187,12 @@ mod tests {
 
     #[test]
     fn heads_are_found_wherever_the_bytes_are_split() {
-        let expected = [(6, 0, 0, 8), (0, 1, 5, 0), (0, 8, 7, 0), (1, 4, 9, 3)];
+        let expected = [
+            (6, 0, false, vec![]),
+            (0, 5, true, vec![]),
+            (0, 7, true, vec![2]),
+            (1, 9, false, b"abc".to_vec()),
+        ];
         assert_eq!(scan(&[BYTES]), expected);
         let bytes: Vec<_> = BYTES.chunks(1).collect();
         assert_eq!(scan(&bytes), expected);
@@ -164,7 +202,7 @@ mod tests {
         }
         proptest!(|(size in 1..20_usize)| {
             let pieces: Vec<_> = BYTES.chunks(size).collect();
-            prop_assert_eq!(scan(&pieces), expected);
+            prop_assert_eq!(scan(&pieces), expected.clone());
         });
     }
 

@@ -105,14 +105,15 @@ impl Watch {
         self.lingers.set(false);
     }
 
-    fn received(&self, data: &[u8]) -> bool {
+    /// How much of `data` may be worked on.
+    fn received(&self, data: &[u8]) -> usize {
         let Some(reactor) = self.reactor.upgrade() else {
-            return true;
+            return data.len();
         };
         self.heard.set(reactor.now());
         let admitted = self.governor.borrow_mut().received(reactor.now(), data);
         self.excess.set(admitted.err());
-        admitted.is_ok()
+        admitted.err().map_or(data.len(), |excess| excess.at())
     }
 
     fn sent(&self, data: &[u8]) {
@@ -133,8 +134,9 @@ impl AsyncRead for Governed {
         self.watch.draining.set(self.io.is_draining());
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.io).poll_read(cx, buffer))?;
-        if !self.watch.received(&buffer.filled()[before..]) {
-            buffer.set_filled(before);
+        let admitted = self.watch.received(&buffer.filled()[before..]);
+        buffer.set_filled(before + admitted);
+        if admitted == 0 && self.watch.excess().is_some() {
             return self.stop();
         }
         Poll::Ready(Ok(()))

@@ -8,9 +8,10 @@ use std::time::Instant;
 
 use h2::Reason;
 
+use super::PREFACE;
 use super::frame_scan::{
-    CONTINUATION, DATA, Found, FrameScan, GOAWAY, HEADERS, PING, PRIORITY, PUSH_PROMISE,
-    RST_STREAM, SETTINGS, WINDOW_UPDATE,
+    CONTINUATION, DATA, Found, FrameHead, FrameScan, GOAWAY, HEAD, HEADERS, PING, PRIORITY,
+    PUSH_PROMISE, RST_STREAM, SETTINGS, WINDOW_UPDATE,
 };
 use super::limits::{Limits, Rate};
 
@@ -34,14 +35,22 @@ const UPDATES_EACH: u32 = 4;
 /// ```
 pub struct Governor {
     incoming: FrameScan,
+    outgoing: FrameScan,
+    rules: Rules,
+}
+
+/// What has come, and what may still.
+struct Rules {
+    is_server: bool,
     /// The type of the frame that came last.
     kind: u8,
-    outgoing: FrameScan,
     /// The first frame of a connection must be SETTINGS (section 3.4).
     has_settings: bool,
     settings_acked: bool,
     settings_applied: bool,
     goes_away: bool,
+    /// The stream that the peer opened last.
+    opened: u32,
     /// CONTINUATION frames of a field section that has begun and not ended.
     continuations: Option<u32>,
     most_continuations: u32,
@@ -60,31 +69,98 @@ pub struct Governor {
 pub struct Excess {
     reason: Reason,
     what: &'static str,
+    at: usize,
 }
 
 impl Governor {
     /// For what clients send, which begins with the preface.
     #[must_use]
     pub fn for_server(limits: &Limits, now: Instant) -> Self {
-        Self::new(limits, now, super::PREFACE.len(), 0)
+        Self {
+            incoming: FrameScan::new(PREFACE.len()),
+            outgoing: FrameScan::new(0),
+            rules: Rules::new(limits, now, true),
+        }
     }
 
     /// For what servers send; this side begins with the preface.
     #[must_use]
     pub fn for_client(limits: &Limits, now: Instant) -> Self {
-        Self::new(limits, now, 0, super::PREFACE.len())
+        Self {
+            incoming: FrameScan::new(0),
+            outgoing: FrameScan::new(PREFACE.len()),
+            rules: Rules::new(limits, now, false),
+        }
     }
 
-    fn new(limits: &Limits, now: Instant, their_preface: usize, our_preface: usize) -> Self {
+    /// `data` has come at `now`, split anywhere.
+    ///
+    /// # Errors
+    /// The peer does too much of something, or begins with another frame than SETTINGS.
+    pub fn received(&mut self, now: Instant, data: &[u8]) -> Result<(), Excess> {
+        let mut rest = data;
+        while let Some(frame) = self.incoming.next(&mut rest) {
+            let looked_at = HEAD + frame.payload.len();
+            let verdict = self.rules.admit(now, &frame);
+            verdict.map_err(|excess| Excess {
+                at: (data.len() - rest.len()).saturating_sub(looked_at),
+                ..excess
+            })?;
+        }
+        Ok(())
+    }
+
+    /// `data` is sent.
+    pub fn sent(&mut self, mut data: &[u8]) {
+        while let Some(Found { head, .. }) = self.outgoing.next(&mut data) {
+            match head.kind {
+                DATA => self.rules.window_update.credit(UPDATES_EACH),
+                RST_STREAM => self.rules.resets_sent += 1,
+                SETTINGS if head.is_ack() => self.rules.settings_applied = true,
+                _ => {}
+            }
+        }
+    }
+
+    /// How many streams this side has reset.
+    pub(super) fn resets_sent(&self) -> usize {
+        self.rules.resets_sent
+    }
+
+    /// Whether the peer has acknowledged the first SETTINGS.
+    pub(super) fn settings_are_acknowledged(&self) -> bool {
+        self.rules.settings_acked
+    }
+
+    /// Whether this side has acknowledged the first SETTINGS of the peer.
+    pub(super) fn settings_are_applied(&self) -> bool {
+        self.rules.settings_applied
+    }
+
+    /// Whether the peer has said that it goes away.
+    pub(super) fn is_going_away(&self) -> bool {
+        self.rules.goes_away
+    }
+
+    /// Whether the head of a frame or a field section has begun, and not ended.
+    pub(super) fn head_is_under_way(&self) -> bool {
+        let fields = matches!(self.rules.kind, HEADERS | CONTINUATION);
+        let begun = self.incoming.is_within_head() || fields && self.incoming.is_within();
+        begun || self.rules.continuations.is_some()
+    }
+}
+
+impl Rules {
+    fn new(limits: &Limits, now: Instant, is_server: bool) -> Self {
         let tokens = |rate| Tokens::new(rate, now);
         Self {
-            incoming: FrameScan::new(their_preface),
+            is_server,
             kind: SETTINGS,
-            outgoing: FrameScan::new(our_preface),
             has_settings: false,
             settings_acked: false,
             settings_applied: false,
             goes_away: false,
+            opened: 0,
             continuations: None,
             most_continuations: limits.continuations,
             resets_sent: 0,
@@ -98,93 +174,62 @@ impl Governor {
         }
     }
 
-    /// `data` has come at `now`, split anywhere.
-    ///
-    /// # Errors
-    /// The peer does too much of something, or begins with another frame than SETTINGS.
-    pub fn received(&mut self, now: Instant, mut data: &[u8]) -> Result<(), Excess> {
-        while let Some(frame) = self.incoming.next(&mut data) {
-            self.admit(now, frame)?;
-        }
-        Ok(())
-    }
-
-    /// `data` is sent.
-    pub fn sent(&mut self, mut data: &[u8]) {
-        while let Some(Found { head, .. }) = self.outgoing.next(&mut data) {
-            match head.kind {
-                DATA => self.window_update.credit(UPDATES_EACH),
-                RST_STREAM => self.resets_sent += 1,
-                SETTINGS if head.is_ack() => self.settings_applied = true,
-                _ => {}
-            }
-        }
-    }
-
-    /// How many streams this side has reset.
-    pub(super) fn resets_sent(&self) -> usize {
-        self.resets_sent
-    }
-
-    /// Whether the peer has acknowledged the first SETTINGS.
-    pub(super) fn settings_are_acknowledged(&self) -> bool {
-        self.settings_acked
-    }
-
-    /// Whether this side has acknowledged the first SETTINGS of the peer.
-    pub(super) fn settings_are_applied(&self) -> bool {
-        self.settings_applied
-    }
-
-    /// Whether the peer has said that it goes away.
-    pub(super) fn is_going_away(&self) -> bool {
-        self.goes_away
-    }
-
-    /// Whether a field section has begun and not ended.
-    pub(super) fn head_is_under_way(&self) -> bool {
-        let within = matches!(self.kind, HEADERS | CONTINUATION) && self.incoming.is_within();
-        within || self.continuations.is_some()
-    }
-
-    fn admit(&mut self, now: Instant, frame: Found) -> Result<(), Excess> {
+    fn admit(&mut self, now: Instant, frame: &Found<'_>) -> Result<(), Excess> {
         let head = frame.head;
+        if !has_its_length(head) {
+            return Err(Excess::of(
+                Reason::FRAME_SIZE_ERROR,
+                "a frame of a wrong length",
+            ));
+        }
         self.kind = head.kind;
         self.goes_away |= head.kind == GOAWAY;
         if !self.has_settings {
             if head.kind != SETTINGS || head.is_ack() {
-                return Err(Excess::first_frame());
+                let what = "another frame before SETTINGS";
+                return Err(Excess::of(Reason::PROTOCOL_ERROR, what));
             }
             self.has_settings = true;
         }
         let (tokens, what) = match head.kind {
-            DATA if frame.content > 0 || head.ends_stream() => return Ok(()),
-            DATA => (&mut self.empty_data, "DATA frames without data"),
-            HEADERS | PUSH_PROMISE => {
-                self.window_update.credit(UPDATES_EACH);
-                self.continuations = (!head.ends_headers()).then_some(0);
-                return Ok(());
-            }
+            DATA if !frame.is_empty() || head.ends_stream() => return Ok(()),
+            DATA => (&mut self.empty_data, "too many DATA frames without data"),
+            HEADERS | PUSH_PROMISE => return self.begin_fields(frame),
             CONTINUATION => return self.go_on(head.ends_headers()),
-            PRIORITY => (&mut self.priority, "PRIORITY frames"),
-            RST_STREAM => (&mut self.reset, "RST_STREAM frames"),
+            PRIORITY => (&mut self.priority, "too many PRIORITY frames"),
+            RST_STREAM => (&mut self.reset, "too many RST_STREAM frames"),
             SETTINGS if head.is_ack() && !self.settings_acked => {
                 self.settings_acked = true;
                 return Ok(());
             }
-            SETTINGS | GOAWAY => (&mut self.settings, "SETTINGS or GOAWAY frames"),
-            PING => (&mut self.ping, "PING frames"),
-            WINDOW_UPDATE => (&mut self.window_update, "WINDOW_UPDATE frames"),
-            _ => (&mut self.unknown, "frames of unknown types"),
+            SETTINGS | GOAWAY => (&mut self.settings, "too many SETTINGS or GOAWAY frames"),
+            PING => (&mut self.ping, "too many PING frames"),
+            WINDOW_UPDATE => (&mut self.window_update, "too many WINDOW_UPDATE frames"),
+            _ => (&mut self.unknown, "too many frames of unknown types"),
         };
-        tokens.take(now).then_some(()).ok_or(Excess::of(what))
+        let calm = Excess::of(Reason::ENHANCE_YOUR_CALM, what);
+        tokens.take(now).then_some(()).ok_or(calm)
+    }
+
+    /// A field section begins: a request, or trailers.
+    fn begin_fields(&mut self, frame: &Found<'_>) -> Result<(), Excess> {
+        let head = frame.head;
+        self.window_update.credit(UPDATES_EACH);
+        self.continuations = (!head.ends_headers()).then_some(0);
+        if self.is_server && head.stream <= self.opened && begins_with_pseudo_field(frame) {
+            let what = "a pseudo-field in trailers";
+            return Err(Excess::of(Reason::PROTOCOL_ERROR, what));
+        }
+        self.opened = self.opened.max(head.stream);
+        Ok(())
     }
 
     /// A CONTINUATION has come. (One that continues nothing is an error of its own.)
     fn go_on(&mut self, is_last: bool) -> Result<(), Excess> {
         let count = self.continuations.map_or(1, |count| count + 1);
         if count > self.most_continuations {
-            return Err(Excess::of("CONTINUATION frames"));
+            let what = "too many CONTINUATION frames";
+            return Err(Excess::of(Reason::ENHANCE_YOUR_CALM, what));
         }
         self.continuations = (!is_last).then_some(count);
         Ok(())
@@ -192,18 +237,17 @@ impl Governor {
 }
 
 impl Excess {
-    fn of(what: &'static str) -> Self {
+    fn of(reason: Reason, what: &'static str) -> Self {
         Self {
-            reason: Reason::ENHANCE_YOUR_CALM,
+            reason,
             what,
+            at: 0,
         }
     }
 
-    fn first_frame() -> Self {
-        Self {
-            reason: Reason::PROTOCOL_ERROR,
-            what: "other frames before SETTINGS",
-        }
+    /// Where the frame begins, in the bytes that came last.
+    pub(super) fn at(&self) -> usize {
+        self.at
     }
 
     /// The code of the GOAWAY.
@@ -215,11 +259,52 @@ impl Excess {
 
 impl std::fmt::Display for Excess {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "the peer sends too many {}", self.what)
+        write!(f, "the peer sends {}", self.what)
     }
 }
 
 impl std::error::Error for Excess {}
+
+/// Whether its payload is as long as its type asks for (section 4.2). What depends on a payload is left
+/// to who reads it.
+fn has_its_length(head: FrameHead) -> bool {
+    match head.kind {
+        PRIORITY => head.length == 5,
+        RST_STREAM | WINDOW_UPDATE => head.length == 4,
+        SETTINGS if head.is_ack() => head.length == 0,
+        SETTINGS => head.length.is_multiple_of(6),
+        PING => head.length == 8,
+        GOAWAY => head.length >= 8,
+        _ => true,
+    }
+}
+
+/// Whether the first field of a block is a pseudo-field (RFC 7541, section 6): by an index of the
+/// static table, whose first 14 are all that are, or by a name that begins with a colon, in Huffman's
+/// code or not. In trailers there is none (section 8.1), which the crate does not look at. (One that
+/// is named by the dynamic table goes unseen, and is thrown away as all of them are.)
+fn begins_with_pseudo_field(frame: &Found<'_>) -> bool {
+    let padding = usize::from(frame.head.is_padded());
+    let priority = if frame.head.has_priority() { 5 } else { 0 };
+    let mut block = frame.payload.get(padding + priority..).unwrap_or_default();
+    // Changes of the table's size may stand before.
+    while let [0x20..=0x3f, rest @ ..] = block {
+        let long = block[0] == 0x3f;
+        let digits = rest.iter().take_while(|byte| **byte >= 0x80).count() + 1;
+        block = rest
+            .get(if long { digits } else { 0 }..)
+            .unwrap_or_default();
+    }
+    match block {
+        [first @ 0x81..=0xff, ..] => first & 0x7f <= 14,
+        [0x40 | 0x00 | 0x10, length, first, ..] if length & 0x80 == 0 => *first == b':',
+        // Seven bits are a colon.
+        [0x40 | 0x00 | 0x10, _, first, ..] => first >> 1 == 0b101_1100,
+        [first @ 0x41..=0x7f, ..] => first & 0x3f <= 14,
+        [first @ 0x01..=0x1f, ..] => first & 0x0f <= 14 && first & 0x0f > 0,
+        _ => false,
+    }
+}
 
 /// How many are left, at most `burst`, and more with time.
 struct Tokens {

@@ -65,7 +65,8 @@ pub(crate) fn serve<S, B>(
         awaited: Awaited::Nothing,
         keep_alive,
         requests: 0,
-        draining: false,
+        malformed: 0,
+        drained_at: None,
         told_to_go: false,
         watch,
     };
@@ -100,7 +101,10 @@ struct Server<S> {
     awaited: Awaited,
     keep_alive: KeepAlive,
     requests: u64,
-    draining: bool,
+    /// Requests that were reset because they are none.
+    malformed: usize,
+    /// How many requests there had been when the peer was told that no more are welcome.
+    drained_at: Option<u64>,
     /// A GOAWAY has said why; all that is left is to send it.
     told_to_go: bool,
 }
@@ -198,15 +202,21 @@ where
         }
         let too_many = self.requests >= self.limits.requests_per_connection
             || self.watch.governor(Governor::resets_sent) >= self.limits.resets;
-        if self.draining || !(self.watch.is_draining() || too_many) {
-            return false;
+        if self.malformed > self.limits.error_resets {
+            return self.go_away(Reason::ENHANCE_YOUR_CALM);
         }
-        self.drain()
+        if let Some(before) = self.drained_at {
+            // It was told to go, and could have known.
+            let since = self.requests - before;
+            let deaf = since > self.limits.concurrent_streams.into();
+            return deaf && self.go_away(Reason::NO_ERROR);
+        }
+        (self.watch.is_draining() || too_many) && self.drain()
     }
 
     /// Tells the peer to go when its requests are answered.
     fn drain(&mut self) -> bool {
-        self.draining = true;
+        self.drained_at = Some(self.requests);
         self.around.tunnels.drain();
         self.watch.forgo_linger();
         match &mut self.state {
@@ -279,7 +289,7 @@ where
             () if !acknowledged => Awaited::Settings,
             () if head => Awaited::Head,
             () if connection.has_streams() => Awaited::Nothing,
-            () if self.draining => Awaited::Leaving,
+            () if self.drained_at.is_some() => Awaited::Leaving,
             () => Awaited::Request,
         }
     }
@@ -301,6 +311,7 @@ where
         let flaw = accept(&mut parts).err();
         if let Some(Flaw::Malformed(reason)) = flaw {
             tracing::debug!(connection = ?self.around.connection, "a request is malformed: {reason}");
+            self.malformed += 1;
             return respond.send_reset(Reason::PROTOCOL_ERROR);
         }
         let known = self.around.connection.act(|transport| {

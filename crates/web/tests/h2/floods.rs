@@ -89,7 +89,6 @@ fn rapid_resets_end_the_connection() {
     });
     assert!(taken <= 202, "{taken}");
     client.assert_goaway(ENHANCE_YOUR_CALM);
-    assert_eq!(client.reactor.now(), client.reactor.now());
 }
 
 #[test]
@@ -112,8 +111,7 @@ fn rapid_resets_in_one_read_start_few_handlers() {
 fn resets_that_the_server_is_made_to_send_end_the_connection() {
     // MadeYouReset, CVE-2025-8671
     type Provoke = fn(u32) -> Vec<u8>;
-    let provoke: [(&str, Provoke); 4] = [
-        ("zero update", |stream| window_update(stream, 0)),
+    let provoke: [(&str, Provoke); 3] = [
         ("overflow", |stream| {
             [
                 window_update(stream, 0x7fff_ffff),
