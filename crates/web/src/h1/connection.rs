@@ -259,10 +259,7 @@ where
         }
         let body = Body::received(info, received);
         let scope = self.current(transport).enter();
-        let called = call(
-            &self.site.service,
-            Request::from_parts(head.parts, body),
-        );
+        let called = call(&self.site.service, Request::from_parts(head.parts, body));
         drop(scope);
         match called {
             Called::Answered(Ok(response)) => {

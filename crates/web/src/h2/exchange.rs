@@ -121,7 +121,10 @@ where
     pub(super) fn call(&mut self, request: Request<Body>) {
         let current = self.interims.current(&self.around.connection);
         let service = &self.site.service;
-        let called = AssertUnwindSafe(|| current.scope(|| call(service, request)));
+        let called = AssertUnwindSafe(|| {
+            let _scope = current.enter();
+            call(service, request)
+        });
         match catch_unwind(called) {
             Ok(Called::Answered(result)) => self.answered(result),
             Ok(Called::Answering(handler)) => {
@@ -245,7 +248,10 @@ where
         }
         if let Phase::Handler(handler) = &mut self.phase {
             let current = self.interims.current(&self.around.connection);
-            let poll = AssertUnwindSafe(|| current.scope(|| handler.as_mut().poll(cx)));
+            let poll = AssertUnwindSafe(|| {
+                let _scope = current.enter();
+                handler.as_mut().poll(cx)
+            });
             match catch_unwind(poll) {
                 Ok(Poll::Pending) => self.send_interims(),
                 Ok(Poll::Ready(result)) => self.answered(result),
