@@ -52,7 +52,9 @@ fn assert_all_passed(folder: &Path) {
         .iter()
         .filter(|(_, case)| {
             let good = |field: &str, words: &[&str]| {
-                case[field].as_str().is_some_and(|word| words.contains(&word))
+                case[field]
+                    .as_str()
+                    .is_some_and(|word| words.contains(&word))
             };
             let behaved = good("behavior", &["OK", "NON-STRICT", "INFORMATIONAL"]);
             !behaved || !good("behaviorClose", &["OK", "INFORMATIONAL"])
@@ -94,7 +96,11 @@ impl Drop for Server {
 fn the_client_passes_the_fuzzing_server() {
     let folder = tempfile::tempdir().unwrap();
     // It cannot be told to take any port that is free, and say which.
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
     let url = format!("ws://127.0.0.1:{port}");
     let spec = format!(
         r#"{{"url": "{url}", "outdir": "reports", "cases": {}, "exclude-cases": [],

@@ -7,11 +7,16 @@ use crate::{echo, installed};
 /// Runs a client with the address of an echo.
 fn passes(mut client: Command) {
     let echo = echo();
-    client.arg(format!("ws://{}/", echo.address)).stdin(Stdio::null());
+    client
+        .arg(format!("ws://{}/", echo.address))
+        .stdin(Stdio::null());
     let output = client.output().unwrap();
     let complaint = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{complaint}");
-    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "all came back");
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout).trim(),
+        "all came back"
+    );
 }
 
 #[test]
@@ -50,7 +55,9 @@ fn ws_of_node_gets_back_what_it_sends() {
         return;
     };
     let mut client = Command::new("node");
-    client.args(["-e", NODE]).arg(module.canonicalize().unwrap());
+    client
+        .args(["-e", NODE])
+        .arg(module.canonicalize().unwrap());
     passes(client);
 }
 

@@ -91,14 +91,16 @@ impl WebSocketClient {
             opened: Rc::clone(&slot),
         };
         let factory = Rc::new(Once(Cell::new(Some(opening))));
-        reactor.connect(endpoint, factory).add_callback(move |connection| {
-            let give_up = move || {
-                connection.abort_connection();
-            };
-            let (resolver, opened) = Deferred::with_canceller(give_up);
-            slot.set(Some(resolver));
-            opened
-        })
+        reactor
+            .connect(endpoint, factory)
+            .add_callback(move |connection| {
+                let give_up = move || {
+                    connection.abort_connection();
+                };
+                let (resolver, opened) = Deferred::with_canceller(give_up);
+                slot.set(Some(resolver));
+                opened
+            })
     }
 
     /// As [`connect`](Self::connect), for a stream of messages.

@@ -162,7 +162,9 @@ impl Handshake {
             return Err(field("Connection"));
         }
         let expected = accept(self.key.as_bytes());
-        if headers.get(header::SEC_WEBSOCKET_ACCEPT).map(HeaderValue::as_bytes)
+        if headers
+            .get(header::SEC_WEBSOCKET_ACCEPT)
+            .map(HeaderValue::as_bytes)
             != Some(expected.as_bytes())
         {
             return Err(field("Sec-WebSocket-Accept"));
@@ -202,7 +204,9 @@ impl fmt::Display for HandshakeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("cannot open the WebSocket: ")?;
         match self {
-            Self::Url => f.write_str("its URL is not of the form ws://host/path or wss://host/path"),
+            Self::Url => {
+                f.write_str("its URL is not of the form ws://host/path or wss://host/path")
+            }
             Self::Options(name) => write!(f, "`{name}` cannot be asked for by the options"),
             Self::Status(status, None) => write!(f, "the server answered {status}"),
             Self::Status(status, Some(location)) => {

@@ -162,13 +162,17 @@ mod tests {
 
     #[test]
     fn codes_that_are_reserved_or_undefined_are_refused() {
-        for code in [0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65_535] {
+        for code in [
+            0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65_535,
+        ] {
             let payload = u16::to_be_bytes(code);
             let parsed = CloseFrame::parse(&payload);
             assert_eq!(parsed, Err(WebSocketError::CloseCode(CloseCode(code))));
             assert_eq!(CloseFrame::encode(CloseCode(code), "why"), b"");
         }
-        for code in [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 3000, 3999, 4000, 4999] {
+        for code in [
+            1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 3000, 3999, 4000, 4999,
+        ] {
             let payload = CloseFrame::encode(CloseCode(code), "why");
             let frame = CloseFrame::parse(&payload).unwrap().unwrap();
             assert_eq!((frame.code.0, &frame.reason[..]), (code, "why"));
@@ -188,6 +192,9 @@ mod tests {
         let reason = "é".repeat(100);
         let payload = CloseFrame::encode(CloseCode::NORMAL, &reason);
         assert_eq!(payload.len(), 124);
-        assert_eq!(CloseFrame::parse(&payload).unwrap().unwrap().reason, "é".repeat(61));
+        assert_eq!(
+            CloseFrame::parse(&payload).unwrap().unwrap().reason,
+            "é".repeat(61)
+        );
     }
 }

@@ -74,10 +74,7 @@ impl Decoder {
 
     /// Takes bytes off the front of `input`, up to the end of the next thing that was said. `None`
     /// when all of them are taken. After an error there is nothing more to be had.
-    pub(crate) fn decode(
-        &mut self,
-        input: &mut &[u8],
-    ) -> Result<Option<Incoming>, WebSocketError> {
+    pub(crate) fn decode(&mut self, input: &mut &[u8]) -> Result<Option<Incoming>, WebSocketError> {
         loop {
             if self.frame.is_none() {
                 let Some(header) = self.next_header(input)? else {

@@ -135,9 +135,8 @@ impl Deflater {
     pub(crate) fn deflate(&mut self, message: &[u8]) -> Option<Vec<u8>> {
         let stream = self.stream.get_or_insert_with(|| {
             let spare = self.spare.borrow_mut().take();
-            let fits = |(bits, level, _): &(u8, u32, _)| {
-                (*bits, *level) == (self.window_bits, self.level)
-            };
+            let fits =
+                |(bits, level, _): &(u8, u32, _)| (*bits, *level) == (self.window_bits, self.level);
             match spare.filter(fits) {
                 Some((_, _, stream)) => stream,
                 None => compressor(self.window_bits, self.level),
@@ -220,11 +219,19 @@ mod tests {
         for payload in [
             &[0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00][..],
             &[0xf2, 0x00, 0x11, 0x00, 0x00],
-            &[0x00, 0x05, 0x00, 0xfa, 0xff, 0x48, 0x65, 0x6c, 0x6c, 0x6f, 0x00],
+            &[
+                0x00, 0x05, 0x00, 0xfa, 0xff, 0x48, 0x65, 0x6c, 0x6c, 0x6f, 0x00,
+            ],
             &[0xf3, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00, 0x00],
-            &[0xf2, 0x48, 0x05, 0x00, 0x00, 0x00, 0xff, 0xff, 0xca, 0xc9, 0xc9, 0x07, 0x00],
+            &[
+                0xf2, 0x48, 0x05, 0x00, 0x00, 0x00, 0xff, 0xff, 0xca, 0xc9, 0xc9, 0x07, 0x00,
+            ],
         ] {
-            assert_eq!(inflate(&mut inflater, payload), Ok(b"Hello".to_vec()), "{payload:x?}");
+            assert_eq!(
+                inflate(&mut inflater, payload),
+                Ok(b"Hello".to_vec()),
+                "{payload:x?}"
+            );
         }
     }
 
@@ -246,7 +253,10 @@ mod tests {
         assert_eq!(result, Err(WebSocketError::MessageTooBig { limit: LIMIT }));
         assert!(message.capacity() <= LIMIT + 64, "{}", message.capacity());
         let fits = deflate_once(&vec![0; LIMIT], 15, 9).unwrap();
-        assert_eq!(inflate(&mut Inflater::new(15, true), &fits).map(|m| m.len()), Ok(LIMIT));
+        assert_eq!(
+            inflate(&mut Inflater::new(15, true), &fits).map(|m| m.len()),
+            Ok(LIMIT)
+        );
     }
 
     #[test]
@@ -262,7 +272,10 @@ mod tests {
     fn a_window_of_256_bytes_is_read_and_not_written() {
         assert!(Deflater::new(8, true, 6, Spare::default()).is_none());
         let payload = [0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
-        assert_eq!(inflate(&mut Inflater::new(8, true), &payload), Ok(b"Hello".to_vec()));
+        assert_eq!(
+            inflate(&mut Inflater::new(8, true), &payload),
+            Ok(b"Hello".to_vec())
+        );
     }
 
     #[test]

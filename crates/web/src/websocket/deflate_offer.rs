@@ -221,14 +221,35 @@ mod tests {
             ("permessage-deflate", ""),
             ("Permessage-Deflate", ""),
             ("permessage-deflate; client_max_window_bits", ""),
-            ("permessage-deflate; client_max_window_bits=10", "; client_max_window_bits=10"),
+            (
+                "permessage-deflate; client_max_window_bits=10",
+                "; client_max_window_bits=10",
+            ),
             ("permessage-deflate; client_max_window_bits=15", ""),
-            ("permessage-deflate; server_max_window_bits=10", "; server_max_window_bits=10"),
-            ("permessage-deflate; server_max_window_bits=\"8\"", "; server_max_window_bits=8"),
-            ("permessage-deflate; server_max_window_bits=15", "; server_max_window_bits=15"),
-            ("permessage-deflate; server_no_context_takeover", "; server_no_context_takeover"),
-            ("permessage-deflate; client_no_context_takeover", "; client_no_context_takeover"),
-            ("x-other, permessage-deflate; nonsense, permessage-deflate", ""),
+            (
+                "permessage-deflate; server_max_window_bits=10",
+                "; server_max_window_bits=10",
+            ),
+            (
+                "permessage-deflate; server_max_window_bits=\"8\"",
+                "; server_max_window_bits=8",
+            ),
+            (
+                "permessage-deflate; server_max_window_bits=15",
+                "; server_max_window_bits=15",
+            ),
+            (
+                "permessage-deflate; server_no_context_takeover",
+                "; server_no_context_takeover",
+            ),
+            (
+                "permessage-deflate; client_no_context_takeover",
+                "; client_no_context_takeover",
+            ),
+            (
+                "x-other, permessage-deflate; nonsense, permessage-deflate",
+                "",
+            ),
         ] {
             let expected = format!("permessage-deflate{expected}");
             assert_eq!(answer(&any, offer), Some(expected), "{offer}");
@@ -287,7 +308,10 @@ mod tests {
             ..any.clone()
         };
         assert_eq!(conclude(&any, ""), Some(None));
-        assert!(matches!(conclude(&any, "permessage-deflate"), Some(Some(_))));
+        assert!(matches!(
+            conclude(&any, "permessage-deflate"),
+            Some(Some(_))
+        ));
         assert_eq!(Agreed::conclude(None, &[]), Some(None));
         for refused in [
             "x-other",
@@ -336,7 +360,10 @@ mod tests {
             assert_eq!(concluded.server, agreed.server, "{answer}");
             // A client may keep to less than it was told.
             assert!(concluded.client.bits <= agreed.client.bits, "{answer}");
-            assert!(agreed.client.takeover || !concluded.client.takeover, "{answer}");
+            assert!(
+                agreed.client.takeover || !concluded.client.takeover,
+                "{answer}"
+            );
             agreements += 1;
         }
         assert_eq!(agreements, 4096);

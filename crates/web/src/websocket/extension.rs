@@ -162,8 +162,20 @@ mod tests {
     #[test]
     fn what_is_no_list_is_refused() {
         for value in [
-            "a b", "a;", "a;=1", "a;b=", "a;b=\"\"", "a;b=\"x", "a;b=\"x y\"", "a;b=\"x\\", "=", ";a",
-            "a;b=c d", "a/b", "\"a\"", "a;b=\"é\"",
+            "a b",
+            "a;",
+            "a;=1",
+            "a;b=",
+            "a;b=\"\"",
+            "a;b=\"x",
+            "a;b=\"x y\"",
+            "a;b=\"x\\",
+            "=",
+            ";a",
+            "a;b=c d",
+            "a/b",
+            "\"a\"",
+            "a;b=\"é\"",
         ] {
             assert_eq!(parse(value), Err(MalformedExtensions), "{value}");
         }

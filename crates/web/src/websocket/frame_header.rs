@@ -167,7 +167,9 @@ mod tests {
     #[test]
     fn what_is_written_is_read_again_and_no_part_of_it_is_a_head() {
         let lengths = [0, 1, 125, 126, 127, 65_535, 65_536, 1 << 32, (1 << 63) - 1];
-        for (length, mask) in lengths.into_iter().flat_map(|n| [(n, None), (n, Some([1, 2, 3, 4]))])
+        for (length, mask) in lengths
+            .into_iter()
+            .flat_map(|n| [(n, None), (n, Some([1, 2, 3, 4]))])
         {
             for (fin, rsv1) in [(true, false), (false, true), (false, false), (true, true)] {
                 let header = FrameHeader {
@@ -178,7 +180,11 @@ mod tests {
                 let encoded = header.encode();
                 let bytes = encoded.as_bytes();
                 for cut in 0..bytes.len() {
-                    assert_eq!(FrameHeader::parse(&bytes[..cut]), Ok(None), "{header:?} {cut}");
+                    assert_eq!(
+                        FrameHeader::parse(&bytes[..cut]),
+                        Ok(None),
+                        "{header:?} {cut}"
+                    );
                 }
                 assert_eq!(FrameHeader::parse(bytes), Ok(Some((header, bytes.len()))));
             }
@@ -208,12 +214,19 @@ mod tests {
             (&[0x88, 126], E::LongControl),
             (&[0x8a, 0x80 | 127], E::LongControl),
             (&[0x82, 126, 0, 125], E::LengthNotMinimal),
-            (&[0x82, 127, 0, 0, 0, 0, 0, 0, 0xff, 0xff], E::LengthNotMinimal),
+            (
+                &[0x82, 127, 0, 0, 0, 0, 0, 0, 0xff, 0xff],
+                E::LengthNotMinimal,
+            ),
             (&[0x82, 127, 0x80, 0, 0, 0, 0, 0, 0, 0], E::LengthTooLarge),
         ];
         for (bytes, error) in cases {
             assert_eq!(FrameHeader::parse(bytes), Err(error), "{bytes:x?}");
-            assert_eq!(FrameHeader::parse(&bytes[..bytes.len() - 1]), Ok(None), "{bytes:x?}");
+            assert_eq!(
+                FrameHeader::parse(&bytes[..bytes.len() - 1]),
+                Ok(None),
+                "{bytes:x?}"
+            );
         }
     }
 }

@@ -32,13 +32,21 @@ mod tests {
 
     #[test]
     fn the_example_of_the_standard_is_answered_as_there() {
-        assert_eq!(accept(b"dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+        assert_eq!(
+            accept(b"dGhlIHNhbXBsZSBub25jZQ=="),
+            "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+        );
     }
 
     #[test]
     fn a_key_is_16_bytes() {
         assert!(is_key(new_key(&Random::system()).as_bytes()));
-        for key in [&b""[..], b"AAAA", b"dGhlIHNhbXBsZSBub25jZQ", b"dGhlIHNhbXBsZSBub25jZQ=!"] {
+        for key in [
+            &b""[..],
+            b"AAAA",
+            b"dGhlIHNhbXBsZSBub25jZQ",
+            b"dGhlIHNhbXBsZSBub25jZQ=!",
+        ] {
             assert!(!is_key(key), "{key:?}");
         }
     }

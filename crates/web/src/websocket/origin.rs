@@ -28,7 +28,10 @@ impl OriginPolicy {
 
 /// Whether a page of `origin` and the request are of the same host and port.
 fn is_same_host(origin: &HeaderValue, uri: &Uri, headers: &HeaderMap) -> bool {
-    let origin = origin.to_str().ok().and_then(|text| text.parse::<Uri>().ok());
+    let origin = origin
+        .to_str()
+        .ok()
+        .and_then(|text| text.parse::<Uri>().ok());
     let Some(origin) = origin else {
         return false;
     };
@@ -90,8 +93,14 @@ mod tests {
         let mut headers = HeaderMap::new();
         let uri = Uri::from_static("/");
         assert!(OriginPolicy::SameHost.allows(&uri, &headers));
-        headers.append(header::ORIGIN, HeaderValue::from_static("http://example.com"));
-        headers.append(header::ORIGIN, HeaderValue::from_static("http://example.com"));
+        headers.append(
+            header::ORIGIN,
+            HeaderValue::from_static("http://example.com"),
+        );
+        headers.append(
+            header::ORIGIN,
+            HeaderValue::from_static("http://example.com"),
+        );
         assert!(!OriginPolicy::Any.allows(&uri, &headers));
     }
 

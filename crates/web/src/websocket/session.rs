@@ -20,7 +20,9 @@ use super::deflate_offer::Agreed;
 use super::encoder::Encoder;
 use super::masking::Masks;
 use super::sender::Sender;
-use super::{CloseCode, Closed, Options, Random, Role, WebSocket, WebSocketError, WebSocketProtocol};
+use super::{
+    CloseCode, Closed, Options, Random, Role, WebSocket, WebSocketError, WebSocketProtocol,
+};
 
 /// One WebSocket, as the protocol of a connection whose opening handshake was done:
 /// [`upgrade`](super::upgrade) and [`WebSocketClient`](super::WebSocketClient) make them. For those
@@ -213,7 +215,9 @@ impl<P: WebSocketProtocol> Session<P> {
             Incoming::Pong(payload) => self.protocol.pong_received(&self.socket, payload),
             Incoming::Close(frame) => {
                 // The answer has the same code (section 5.5.1).
-                let code = frame.as_ref().map_or(CloseCode::NO_STATUS, |frame| frame.code);
+                let code = frame
+                    .as_ref()
+                    .map_or(CloseCode::NO_STATUS, |frame| frame.code);
                 self.sender.close(code, "");
                 self.peer_close = Some(frame);
                 transport.set_timeout(Some(self.patience));

@@ -248,19 +248,25 @@ impl Drop for WebSocketWriter {
 
 impl fmt::Debug for WebSocketStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("WebSocketStream").field(&self.socket()).finish()
+        f.debug_tuple("WebSocketStream")
+            .field(&self.socket())
+            .finish()
     }
 }
 
 impl fmt::Debug for WebSocketReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("WebSocketReader").field(&self.socket()).finish()
+        f.debug_tuple("WebSocketReader")
+            .field(&self.socket())
+            .finish()
     }
 }
 
 impl fmt::Debug for WebSocketWriter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("WebSocketWriter").field(&self.socket()).finish()
+        f.debug_tuple("WebSocketWriter")
+            .field(&self.socket())
+            .finish()
     }
 }
 

@@ -37,7 +37,10 @@ mod tests {
     #[test]
     fn it_fails_at_the_first_byte_that_cannot_be() {
         for (text, at) in [
-            (&b"\xce\xba\xe1\xbd\xb9\xcf\x83\xce\xbc\xce\xb5\xf4\x90\x80\x80"[..], Some(13)),
+            (
+                &b"\xce\xba\xe1\xbd\xb9\xcf\x83\xce\xbc\xce\xb5\xf4\x90\x80\x80"[..],
+                Some(13),
+            ),
             (b"\xed\xa0\x80", Some(2)),
             (b"\xc0\x80", Some(1)),
             (b"\xe0\x80", Some(2)),

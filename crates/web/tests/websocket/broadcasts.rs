@@ -17,8 +17,18 @@ fn pairs(count: usize, options: &Options) -> (MemoryReactor, Vec<Recorder>, Vec<
         let (client, server) = (Recorder::default(), Recorder::default());
         let random = Some(fixed_random());
         reactor.join(
-            Box::new(Session::compressed(Role::Client, options, random, client.clone())),
-            Box::new(Session::compressed(Role::Server, options, None, server.clone())),
+            Box::new(Session::compressed(
+                Role::Client,
+                options,
+                random,
+                client.clone(),
+            )),
+            Box::new(Session::compressed(
+                Role::Server,
+                options,
+                None,
+                server.clone(),
+            )),
         );
         servers.push(server);
         clients.push(client);
@@ -40,7 +50,10 @@ fn all_who_have_joined_hear_it_but_for_who_said_it() {
     assert!(room.leave(&servers[2].socket()) && !room.leave(&servers[2].socket()));
     assert_eq!(room.send(&PreparedMessage::new(vec![1])).sent, 2);
     reactor.run();
-    assert_eq!(clients[0].log.text(), r#"open, text all, text others, binary b"\x01""#);
+    assert_eq!(
+        clients[0].log.text(),
+        r#"open, text all, text others, binary b"\x01""#
+    );
     assert_eq!(clients[1].log.text(), r#"open, text all, binary b"\x01""#);
     assert_eq!(clients[2].log.text(), "open, text all, text others");
     clients[0].socket().abort_connection();
@@ -69,9 +82,14 @@ fn a_compressed_message_and_those_after_it_are_understood_with_context_takeover_
             servers[0].socket().send_text_message(&text[1..]);
         }
         reactor.run();
-        let all = ["text of 640", "text of 640", "text of 639"].repeat(3).join(", ");
+        let all = ["text of 640", "text of 640", "text of 639"]
+            .repeat(3)
+            .join(", ");
         assert_eq!(clients[0].log.text(), format!("open, {all}"));
-        assert_eq!(clients[1].log.text(), "open, text of 640, text of 640, text of 640");
+        assert_eq!(
+            clients[1].log.text(),
+            "open, text of 640, text of 640, text of 640"
+        );
     }
 }
 

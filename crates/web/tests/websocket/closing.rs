@@ -81,7 +81,9 @@ fn a_peer_that_does_not_answer_a_close_is_cut_off() {
     rig.end.socket().lose_connection(CloseCode::NORMAL, "");
     // That it goes on talking changes nothing.
     for _ in 0..9 {
-        rig.frame(0x81, b"but").reactor.advance(Duration::from_secs(1));
+        rig.frame(0x81, b"but")
+            .reactor
+            .advance(Duration::from_secs(1));
     }
     assert!(!rig.is_over());
     rig.reactor.advance(Duration::from_secs(1));

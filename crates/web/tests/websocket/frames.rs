@@ -29,7 +29,11 @@ fn refused(role: Role, options: &Options, before: &[(u8, &[u8])], frame: &[u8]) 
     rig.peer.lose_connection();
     rig.reactor.run();
     assert!(rig.is_over());
-    assert!(rig.log().ends_with(&format!("lost {code} unclean")), "{}", rig.log());
+    assert!(
+        rig.log().ends_with(&format!("lost {code} unclean")),
+        "{}",
+        rig.log()
+    );
     code
 }
 
@@ -86,9 +90,17 @@ fn what_breaks_the_protocol_is_told_1002() {
             ("a long ping", &[], good(0x89, &[0; 126])),
             ("the other side's masking", &[], frame(!masked, 0x81, b"x")),
             ("a close of one byte", &[], good(0x88, b"\x03")),
-            ("a close with a code for no one", &[], good(0x88, b"\x03\xed")),
+            (
+                "a close with a code for no one",
+                &[],
+                good(0x88, b"\x03\xed"),
+            ),
             ("a compressed ping", &[], good(0xc9, b"")),
-            ("a length of 2^63", &[], vec![0x82, u8::from(masked) << 7 | 127, 0x80]),
+            (
+                "a length of 2^63",
+                &[],
+                vec![0x82, u8::from(masked) << 7 | 127, 0x80],
+            ),
         ];
         for (what, before, mut frame) in cases {
             if frame.len() == 3 {
@@ -107,14 +119,30 @@ fn what_breaks_the_protocol_is_told_1002() {
 fn text_that_is_no_utf8_is_told_1007_at_its_first_bad_byte() {
     for role in ROLES {
         let masked = role == Role::Server;
-        assert_eq!(refused(role, &options(), &[], &frame(masked, 0x81, b"\xff")), 1007);
-        assert_eq!(refused(role, &options(), &[], &frame(masked, 0x81, b"ok \xe2\x82")), 1007);
+        assert_eq!(
+            refused(role, &options(), &[], &frame(masked, 0x81, b"\xff")),
+            1007
+        );
+        assert_eq!(
+            refused(role, &options(), &[], &frame(masked, 0x81, b"ok \xe2\x82")),
+            1007
+        );
         let begun: &[(u8, &[u8])] = &[(0x01, b"\xe2\x82")];
-        assert_eq!(refused(role, &options(), begun, &frame(masked, 0x80, b"")), 1007);
-        assert_eq!(refused(role, &options(), &[], &frame(masked, 0x88, b"\x03\xe8\xff")), 1007);
+        assert_eq!(
+            refused(role, &options(), begun, &frame(masked, 0x80, b"")),
+            1007
+        );
+        assert_eq!(
+            refused(role, &options(), &[], &frame(masked, 0x88, b"\x03\xe8\xff")),
+            1007
+        );
 
         // Much of the frame is still to come.
-        let text = frame(masked, 0x01, &[b"fine".as_slice(), b"\xed\xa0", &[b'x'; 90]].concat());
+        let text = frame(
+            masked,
+            0x01,
+            &[b"fine".as_slice(), b"\xed\xa0", &[b'x'; 90]].concat(),
+        );
         let head = text.len() - 96;
         let rig = Rig::new(role, &options());
         rig.say(&text[..head + 4]).say(&text[head + 4..head + 5]);
@@ -128,10 +156,16 @@ fn text_that_is_no_utf8_is_told_1007_at_its_first_bad_byte() {
 fn what_cannot_be_inflated_is_told_1007() {
     for role in ROLES {
         let masked = role == Role::Server;
-        assert_eq!(refused(role, &compressed(), &[], &frame(masked, 0xc1, b"\x07")), 1007);
+        assert_eq!(
+            refused(role, &compressed(), &[], &frame(masked, 0xc1, b"\x07")),
+            1007
+        );
         // A text that inflates to no UTF-8.
         let stored = b"\x00\x01\x00\xfe\xff\xff\x00";
-        assert_eq!(refused(role, &compressed(), &[], &frame(masked, 0xc1, stored)), 1007);
+        assert_eq!(
+            refused(role, &compressed(), &[], &frame(masked, 0xc1, stored)),
+            1007
+        );
     }
 }
 

@@ -32,7 +32,9 @@ fn request() -> Request<()> {
 
 fn with(name: &'static str, value: &'static str) -> Request<()> {
     let mut request = request();
-    request.headers_mut().insert(name, HeaderValue::from_static(value));
+    request
+        .headers_mut()
+        .insert(name, HeaderValue::from_static(value));
     request
 }
 
@@ -58,15 +60,28 @@ fn a_request_is_answered_as_in_the_standard() {
     assert_eq!(answer.headers()[header::CONNECTION], "upgrade");
     let accept = &answer.headers()[header::SEC_WEBSOCKET_ACCEPT];
     assert_eq!(accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
-    assert!(!answer.headers().contains_key(header::SEC_WEBSOCKET_PROTOCOL));
-    assert!(!answer.headers().contains_key(header::SEC_WEBSOCKET_EXTENSIONS));
+    assert!(
+        !answer
+            .headers()
+            .contains_key(header::SEC_WEBSOCKET_PROTOCOL)
+    );
+    assert!(
+        !answer
+            .headers()
+            .contains_key(header::SEC_WEBSOCKET_EXTENSIONS)
+    );
 }
 
 #[test]
 fn what_asks_for_no_websocket_is_told_that_here_is_one() {
     let mut old = request();
     *old.version_mut() = Version::HTTP_10;
-    for request in [without("upgrade"), without("connection"), with("upgrade", "h2c"), old] {
+    for request in [
+        without("upgrade"),
+        without("connection"),
+        with("upgrade", "h2c"),
+        old,
+    ] {
         assert_eq!(error(&request), UpgradeError::NotAsked);
         let answer = answer(&request, &Options::default());
         assert_eq!(answer.status(), StatusCode::UPGRADE_REQUIRED);
@@ -88,7 +103,9 @@ fn what_asks_wrongly_is_refused() {
         assert_eq!(answered.headers()[header::SEC_WEBSOCKET_VERSION], "13");
     }
     let mut two_keys = request();
-    two_keys.headers_mut().append("sec-websocket-key", HeaderValue::from_static(KEY));
+    two_keys
+        .headers_mut()
+        .append("sec-websocket-key", HeaderValue::from_static(KEY));
     for request in [
         two_keys,
         without("sec-websocket-version"),
@@ -119,22 +136,38 @@ fn the_servers_best_subprotocol_that_the_client_speaks_is_chosen() {
     let mut options = Options::default();
     options.subprotocols = vec!["v3".into(), "v2".into(), "v1".into()];
     let asked = with("sec-websocket-protocol", "v1, v2,v4");
-    assert_eq!(answer(&asked, &options).headers()[header::SEC_WEBSOCKET_PROTOCOL], "v2");
+    assert_eq!(
+        answer(&asked, &options).headers()[header::SEC_WEBSOCKET_PROTOCOL],
+        "v2"
+    );
     let none = with("sec-websocket-protocol", "V2, v9");
-    assert!(!answer(&none, &options).headers().contains_key(header::SEC_WEBSOCKET_PROTOCOL));
+    assert!(
+        !answer(&none, &options)
+            .headers()
+            .contains_key(header::SEC_WEBSOCKET_PROTOCOL)
+    );
 }
 
 #[test]
 fn compression_is_agreed_on_where_both_want_it() {
     let mut options = Options::default();
-    let asked = with("sec-websocket-extensions", "permessage-deflate; client_max_window_bits");
-    assert!(!answer(&asked, &options).headers().contains_key(header::SEC_WEBSOCKET_EXTENSIONS));
+    let asked = with(
+        "sec-websocket-extensions",
+        "permessage-deflate; client_max_window_bits",
+    );
+    assert!(
+        !answer(&asked, &options)
+            .headers()
+            .contains_key(header::SEC_WEBSOCKET_EXTENSIONS)
+    );
     options.deflate = Some(Deflate::default());
     let answered = answer(&asked, &options);
     let extensions = &answered.headers()[header::SEC_WEBSOCKET_EXTENSIONS];
     assert_eq!(extensions, "permessage-deflate");
     assert!(
-        !answer(&request(), &options).headers().contains_key(header::SEC_WEBSOCKET_EXTENSIONS)
+        !answer(&request(), &options)
+            .headers()
+            .contains_key(header::SEC_WEBSOCKET_EXTENSIONS)
     );
 }
 
@@ -147,20 +180,29 @@ fn a_stream_of_http_2_needs_no_key() {
     *request.method_mut() = Method::CONNECT;
     *request.version_mut() = Version::HTTP_2;
     assert_eq!(error(&request), UpgradeError::NotAsked);
-    request.extensions_mut().insert(h2::ext::Protocol::from_static("websocket"));
+    request
+        .extensions_mut()
+        .insert(h2::ext::Protocol::from_static("websocket"));
     let answered = answer(&request, &Options::default());
     assert_eq!(answered.status(), StatusCode::OK);
     assert!(answered.headers().is_empty());
-    request.extensions_mut().insert(h2::ext::Protocol::from_static("other"));
+    request
+        .extensions_mut()
+        .insert(h2::ext::Protocol::from_static("other"));
     assert_eq!(error(&request), UpgradeError::NotAsked);
 }
 
-fn echo_site(options: &Options) -> Site<impl tower_service::Service<
-    Request<Body>,
-    Response = Response<Body>,
-    Error = std::convert::Infallible,
-    Future = std::future::Ready<Result<Response<Body>, std::convert::Infallible>>,
-> + Clone + 'static> {
+fn echo_site(
+    options: &Options,
+) -> Site<
+    impl tower_service::Service<
+        Request<Body>,
+        Response = Response<Body>,
+        Error = std::convert::Infallible,
+        Future = std::future::Ready<Result<Response<Body>, std::convert::Infallible>>,
+    > + Clone
+    + 'static,
+> {
     let options = options.clone();
     Site::new(handler_fn(move |request: Request<Body>| {
         upgrade(&request, &options, Recorder::echo())
@@ -181,7 +223,11 @@ fn frames_that_come_with_the_request_are_not_lost() {
     reactor.run();
     assert!(made.is_fired());
     let seen = seen.borrow();
-    let head = seen.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap() + 4;
+    let head = seen
+        .windows(4)
+        .position(|bytes| bytes == b"\r\n\r\n")
+        .unwrap()
+        + 4;
     assert_eq!(seen[head..], frame(false, 0x81, b"early"));
 }
 
@@ -215,7 +261,9 @@ impl Protocol for Fixed {
 fn client_of(answer: &'static str, options: Options) -> Result<(), Failure> {
     let reactor = MemoryReactor::new();
     let server = move |_: &Address| Fixed(answer);
-    reactor.listen(&"tcp:80".parse().unwrap(), Rc::new(server)).unwrap();
+    reactor
+        .listen(&"tcp:80".parse().unwrap(), Rc::new(server))
+        .unwrap();
     let end = Recorder::default();
     let connecting = WebSocketClient::new(fixed_random())
         .options(options)
@@ -243,7 +291,6 @@ fn result_of(
 const GOOD: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
     Connection: Upgrade\r\nSec-WebSocket-Accept: ";
 
-
 #[test]
 fn a_client_takes_no_answer_but_one_to_what_it_asked() {
     let lines = |answer: String| -> &'static str { answer.leak() };
@@ -269,18 +316,30 @@ fn a_client_takes_no_answer_but_one_to_what_it_asked() {
     );
     for extension in ["permessage-deflate", "x", ";"] {
         let answer = good(&format!("Sec-WebSocket-Extensions: {extension}\r\n"));
-        assert_eq!(field(answer, plain()), HandshakeError::Field("Sec-WebSocket-Extensions"));
+        assert_eq!(
+            field(answer, plain()),
+            HandshakeError::Field("Sec-WebSocket-Extensions")
+        );
     }
     let unasked = good("Sec-WebSocket-Protocol: chat\r\n");
-    assert_eq!(field(unasked, plain()), HandshakeError::Field("Sec-WebSocket-Protocol"));
-    assert_eq!(field("SSH-2.0-x\r\n\r\n", plain()), HandshakeError::Malformed);
+    assert_eq!(
+        field(unasked, plain()),
+        HandshakeError::Field("Sec-WebSocket-Protocol")
+    );
+    assert_eq!(
+        field("SSH-2.0-x\r\n\r\n", plain()),
+        HandshakeError::Malformed
+    );
     let endless = lines("HTTP/1.1 101 x\r\na: ".to_owned() + &"x".repeat(20_000));
     assert_eq!(field(endless, plain()), HandshakeError::Malformed);
     let elsewhere = "HTTP/1.1 302 Found\r\nLocation: wss://example.net/\r\n\r\n";
     let moved = HandshakeError::Status(StatusCode::FOUND, Some("wss://example.net/".into()));
     assert_eq!(field(elsewhere, plain()), moved);
     let refused = "HTTP/1.1 403 Forbidden\r\n\r\n";
-    assert_eq!(field(refused, plain()), HandshakeError::Status(StatusCode::FORBIDDEN, None));
+    assert_eq!(
+        field(refused, plain()),
+        HandshakeError::Status(StatusCode::FORBIDDEN, None)
+    );
 }
 
 fn accept_of_fixed() -> String {
@@ -297,7 +356,8 @@ fn accept_of_fixed() -> String {
     let answer = String::from_utf8(transport.value()).unwrap();
     let accept = answer.lines().find_map(|line| {
         let (name, value) = line.split_once(": ")?;
-        name.eq_ignore_ascii_case("sec-websocket-accept").then_some(value)
+        name.eq_ignore_ascii_case("sec-websocket-accept")
+            .then_some(value)
     });
     accept.unwrap().to_owned()
 }
@@ -333,12 +393,16 @@ fn a_client_says_what_it_is_told_to_and_nothing_that_breaks_the_handshake() {
     let mut options = Options::default();
     options.subprotocols = vec!["chat".into()];
     options.deflate = Some(Deflate::default());
-    options.headers.insert("cookie", HeaderValue::from_static("a=b"));
+    options
+        .headers
+        .insert("cookie", HeaderValue::from_static("a=b"));
     let reactor = MemoryReactor::new();
     let seen: Rc<RefCell<Vec<u8>>> = Rc::default();
     let kept = Rc::clone(&seen);
     let server = Rc::new(move |_: &Address| Listener(Rc::clone(&kept)));
-    reactor.listen(&"tcp:8080".parse().unwrap(), server).unwrap();
+    reactor
+        .listen(&"tcp:8080".parse().unwrap(), server)
+        .unwrap();
     let client = WebSocketClient::new(fixed_random()).options(options.clone());
     let url = "ws://example.com:8080/a?b=c";
     let waiting = client.connect(&*reactor, url, Recorder::default());
@@ -355,16 +419,29 @@ fn a_client_says_what_it_is_told_to_and_nothing_that_breaks_the_handshake() {
     waiting.cancel();
     drop(waiting);
 
-    options.headers.insert("host", HeaderValue::from_static("example.net"));
+    options
+        .headers
+        .insert("host", HeaderValue::from_static("example.net"));
     let client = WebSocketClient::new(fixed_random()).options(options);
     let failed = client.connect(&*reactor, url, Recorder::default());
     let failure = result_of(&reactor, failed).unwrap_err();
     let error = HandshakeError::Options("host".into());
     assert_eq!(failure.check::<HandshakeError>(), Some(&error));
-    for url in ["http://example.com/", "ws:/x", "ws://", "/x", "ws://example.com:0/", "ws://a/#b"] {
+    for url in [
+        "http://example.com/",
+        "ws:/x",
+        "ws://",
+        "/x",
+        "ws://example.com:0/",
+        "ws://a/#b",
+    ] {
         let failed = client.connect(&*reactor, url, Recorder::default());
         let failure = result_of(&reactor, failed).unwrap_err();
-        assert_eq!(failure.check::<HandshakeError>(), Some(&HandshakeError::Url), "{url}");
+        assert_eq!(
+            failure.check::<HandshakeError>(),
+            Some(&HandshakeError::Url),
+            "{url}"
+        );
     }
 }
 

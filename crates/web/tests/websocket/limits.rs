@@ -107,7 +107,11 @@ fn a_handler_that_answers_is_told_no_more_than_its_peer_reads() {
     rig.reactor.run();
     let frames = rig.frames();
     assert_eq!(frames.len(), 300);
-    assert!(frames.iter().all(|(first, payload)| *first == 0x82 && payload.len() == 100 * KIB));
+    assert!(
+        frames
+            .iter()
+            .all(|(first, payload)| *first == 0x82 && payload.len() == 100 * KIB)
+    );
     assert!(rig.log().ends_with("write resumed"));
 }
 
@@ -131,7 +135,9 @@ fn a_message_of_any_length_may_follow_what_is_unsent_but_nothing_after_the_limit
 
     rig.peer.pause_producing();
     rig.reactor.set_window(1000);
-    let sent = (0..100).take_while(|_| socket.send(vec![1; 100 * KIB])).count();
+    let sent = (0..100)
+        .take_while(|_| socket.send(vec![1; 100 * KIB]))
+        .count();
     assert_eq!(sent, 11);
     rig.reactor.run();
     assert!(rig.log().ends_with("lost 1006 unclean"));

@@ -198,7 +198,9 @@ impl Rig {
         let [(0x88, payload)] = &frames[..] else {
             panic!("{frames:x?} is not one Close");
         };
-        payload.first_chunk().map_or(1005, |code| u16::from_be_bytes(*code))
+        payload
+            .first_chunk()
+            .map_or(1005, |code| u16::from_be_bytes(*code))
     }
 
     pub(crate) fn is_over(&self) -> bool {
@@ -256,7 +258,10 @@ pub(crate) fn parse_frames(mut bytes: &[u8], masked: bool) -> Vec<(u8, Vec<u8>)>
             length => (usize::from(length), rest),
         };
         let (key, rest) = match masked {
-            true => rest.split_first_chunk::<4>().map(|(key, rest)| (*key, rest)).unwrap(),
+            true => rest
+                .split_first_chunk::<4>()
+                .map(|(key, rest)| (*key, rest))
+                .unwrap(),
             false => ([0; 4], rest),
         };
         let (payload, rest) = rest.split_at(length);

@@ -23,7 +23,9 @@ fn serving<T: Future<Output = ()> + 'static>(
     let site = Site::new(handler_fn(move |request: Request<Body>| {
         websocket::upgrade_stream(&request, &Options::default(), serve.clone())
     }));
-    reactor.listen(&"tcp:80".parse().unwrap(), Rc::new(site)).unwrap();
+    reactor
+        .listen(&"tcp:80".parse().unwrap(), Rc::new(site))
+        .unwrap();
     reactor
 }
 

@@ -13,7 +13,12 @@ enum Said {
 }
 
 fn said() -> impl Strategy<Value = Said> {
-    let length = prop_oneof![0..20_usize, 120..130_usize, 4090..4100_usize, 65_500..65_600_usize];
+    let length = prop_oneof![
+        0..20_usize,
+        120..130_usize,
+        4090..4100_usize,
+        65_500..65_600_usize
+    ];
     let text = (length.clone(), any::<char>()).prop_map(|(length, c)| {
         let text: String = std::iter::repeat_n(c, length / c.len_utf8()).collect();
         Said::Message(text.into())
@@ -21,7 +26,9 @@ fn said() -> impl Strategy<Value = Said> {
     let noise = (length, any::<u64>()).prop_map(|(length, seed)| {
         let mut state = seed | 1;
         let mut byte = || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
             (state >> 56) as u8
         };
         let bytes: Vec<u8> = (0..length).map(|_| byte()).collect();
