@@ -67,7 +67,7 @@ fn check(response: Response<Body>) {
 /// Each part of a multipart answer holds the bytes that its Content-Range names.
 fn check_parts(body: &str) {
     let mut parts = 0;
-    for part_of in body.split("\r\ncontent-range: ").skip(1) {
+    for part_of in body.split("\r\nContent-Range: ").skip(1) {
         let (range, rest) = part_of.split_once("\r\n\r\n").expect("an empty line");
         let range = range.lines().next().expect("a line");
         let expected = part(range);
