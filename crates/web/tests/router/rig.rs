@@ -41,33 +41,21 @@ impl Reply {
     }
 }
 
-#[derive(Default)]
-struct Seen {
-    bytes: Vec<u8>,
-    closed: bool,
-}
-
 /// A connection to a site.
 pub(crate) struct Client {
     pub(crate) reactor: MemoryReactor,
     pub(crate) connection: Connection,
-    seen: Rc<RefCell<Seen>>,
+    seen: Rc<RefCell<Vec<u8>>>,
 }
 
-struct Recorder(Rc<RefCell<Seen>>);
+struct Recorder(Rc<RefCell<Vec<u8>>>);
 
 impl Protocol for Recorder {
     fn data_received(&mut self, _: &mut Transport, data: &[u8]) {
-        self.0.borrow_mut().bytes.extend_from_slice(data);
+        self.0.borrow_mut().extend_from_slice(data);
     }
 
-    fn read_closed(&mut self, _: &mut Transport) {
-        self.0.borrow_mut().closed = true;
-    }
-
-    fn connection_lost(&mut self, _: Failure) {
-        self.0.borrow_mut().closed = true;
-    }
+    fn connection_lost(&mut self, _: Failure) {}
 }
 
 impl Client {
@@ -97,7 +85,7 @@ impl Client {
 
     /// One more connection, to what listens already.
     pub(crate) fn to(reactor: MemoryReactor) -> Self {
-        let seen: Rc<RefCell<Seen>> = Rc::default();
+        let seen: Rc<RefCell<Vec<u8>>> = Rc::default();
         let recorder = Rc::clone(&seen);
         let made: Rc<RefCell<Option<Connection>>> = Rc::default();
         let keep = Rc::clone(&made);
@@ -125,16 +113,12 @@ impl Client {
 
     /// All that came since the last call.
     pub(crate) fn received(&self) -> String {
-        let bytes = std::mem::take(&mut self.seen.borrow_mut().bytes);
+        let bytes = self.seen.take();
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
     pub(crate) fn reply(&self) -> Reply {
         Reply::parse(self.received().as_bytes())
-    }
-
-    pub(crate) fn is_closed(&self) -> bool {
-        self.seen.borrow().closed
     }
 }
 
