@@ -42,8 +42,10 @@ pub struct ErrorPages(Rc<Pages>);
 struct Pages {
     pages: BTreeMap<u16, Bytes>,
     other: Option<Rc<dyn Fn(StatusCode) -> Option<String>>>,
-    rejections: Option<Rc<dyn Fn(&Rejection) -> Option<Response<Body>>>>,
+    rejections: Option<Rc<MapRejection>>,
 }
+
+type MapRejection = dyn Fn(&Rejection) -> Option<Response<Body>>;
 
 impl ErrorPages {
     /// No pages yet.

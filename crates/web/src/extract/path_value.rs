@@ -309,7 +309,10 @@ mod tests {
         type Error = &'static str;
 
         fn try_from(number: u8) -> Result<Self, &'static str> {
-            (number % 2 == 0).then_some(Self(number)).ok_or("it is odd")
+            number
+                .is_multiple_of(2)
+                .then_some(Self(number))
+                .ok_or("it is odd")
         }
     }
 

@@ -44,11 +44,10 @@ mod extractor;
 mod limits;
 mod parser;
 
+pub use boundary::boundary_of;
 pub use collect::{FormData, UploadedFile};
 pub use disposition::Disposition;
 pub use error::MultipartError;
 pub use extractor::{Field, Multipart};
 pub use limits::Limits;
 pub use parser::{Event, MultipartParser};
-
-pub use boundary::boundary_of;

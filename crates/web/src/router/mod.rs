@@ -83,4 +83,4 @@ pub use method_router::{
     MethodRouter, any, any_service, connect, delete, get, head, on, on_service, options, patch,
     post, put,
 };
-pub use route_error::RouteError;
+pub use route_error::{RouteError, RoutePlace};

@@ -121,9 +121,9 @@ impl Drop for Stream {
 }
 
 /// Sends a comment when `interval` has passed, and again.
-fn beat(reactor: Rc<dyn ReactorCore>, stream: &Weak<Stream>, interval: Duration) {
+fn beat(reactor: &Rc<dyn ReactorCore>, stream: &Weak<Stream>, interval: Duration) {
     let Some(live) = stream.upgrade() else { return };
-    let (again, weak) = (Rc::clone(&reactor), Weak::clone(stream));
+    let (again, weak) = (Rc::clone(reactor), Weak::clone(stream));
     let call = reactor.call_later(
         interval,
         Box::new(move || {
@@ -134,7 +134,7 @@ fn beat(reactor: Rc<dyn ReactorCore>, stream: &Weak<Stream>, interval: Duration)
                 .borrow_mut()
                 .try_send(Bytes::from_static(b":\n\n"));
             drop(stream);
-            beat(again, &weak, interval);
+            beat(&again, &weak, interval);
         }),
     );
     live.heartbeat.set(Some(call));
@@ -145,7 +145,7 @@ impl IntoResponse for Sse {
         let reactor = current_connection()
             .and_then(|connection| connection.act(|transport| transport.reactor()));
         if let (Some(reactor), Some(interval)) = (reactor, self.heartbeat) {
-            beat(reactor, &self.stream, interval);
+            beat(&reactor, &self.stream, interval);
         }
         let mut response = Response::new(self.body);
         let headers = response.headers_mut();

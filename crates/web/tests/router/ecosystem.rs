@@ -146,7 +146,7 @@ fn a_layer_that_changes_the_body_of_requests_works() {
         .build()
         .unwrap();
     let limited = tower::util::MapRequest::new(router, |request: http::Request<Body>| {
-        request.map(|body| axum::body::Body::new(body))
+        request.map(axum::body::Body::new)
     });
     assert_eq!(ask(&limited, "POST /\n\ntea").body, "tea");
 }

@@ -161,8 +161,7 @@ fn one_event_reaches_all_readers_and_those_who_come_back_get_what_they_missed() 
 
 #[test]
 fn there_are_no_more_readers_than_may_be() {
-    let news = Broadcast::new().readers_at_most(1);
-    let readers = news.clone();
+    let readers = Broadcast::new().readers_at_most(1);
     let router = Router::builder()
         .route("/", get(move |last: LastEventId| readers.subscribe(&last)))
         .build()

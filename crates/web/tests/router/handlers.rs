@@ -6,10 +6,12 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 
 use http::{Method, Request, StatusCode, Uri};
+use ropewalk_core::testing::StringTransport;
+use ropewalk_core::{Address, Factory};
 use ropewalk_web::answer::Rejection;
 use ropewalk_web::extract::{Json, Path};
 use ropewalk_web::router::{Router, get, post, with_state};
-use ropewalk_web::{Body, BoxError};
+use ropewalk_web::{Body, BoxError, Site};
 
 use crate::rig::{Client, ask, wire};
 
@@ -156,4 +158,20 @@ fn errors_of_handlers_are_answers() {
     );
     let reply = ask(&router, "GET /refuses");
     assert_eq!((reply.status, &*reply.body), (409, "not now\n"));
+}
+
+#[test]
+fn a_plain_function_behind_three_routers_answers_within_the_read_that_brought_its_request() {
+    let inner = Router::builder().route("/{id}", get(|Path(id): Path<u8>| id.to_string()));
+    let middle = Router::builder()
+        .nest("/b", inner.build().unwrap())
+        .build()
+        .unwrap();
+    let outer = Router::builder().nest("/a", middle).build().unwrap();
+    let mut connection = Site::new(outer)
+        .build_protocol(&Address::Unix(None))
+        .unwrap();
+    let mut transport = StringTransport::new();
+    connection.data_received(&mut transport, wire("GET /a/b/7").as_bytes());
+    assert!(transport.value().ends_with(b"\r\n\r\n7"));
 }
