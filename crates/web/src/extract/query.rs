@@ -14,7 +14,7 @@ use crate::answer::Rejection;
 /// use ropewalk_web::extract::Query;
 /// use serde::Deserialize;
 ///
-/// #[derive(Deserialize)]
+/// #[derive(Debug, Deserialize)]
 /// struct Page { number: u32, #[serde(default)] tag: Vec<String> }
 ///
 /// let uri = "/?number=3&tag=hot&tag=black".parse()?;

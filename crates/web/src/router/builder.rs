@@ -98,7 +98,8 @@ impl RouterBuilder {
     }
 
     /// Gives `service` all requests for `path` and for what is below it. It sees the rest of the
-    /// path: `/` for `path` itself, with a slash at its end or without.
+    /// path: `/` for `path` itself, with a slash at its end or without. What it has no answer for is its
+    /// own 404; the fallback of this router is not asked.
     ///
     /// ```
     /// use ropewalk_web::router::{Router, get};

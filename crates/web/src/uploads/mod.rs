@@ -27,7 +27,7 @@
 //!
 //! `Upload-Offset` in the answers to HEAD, 202 and 416 is how much has come, and `Upload-Complete`
 //! (`?1` or `?0`) whether that is all. So a client that broke off asks with HEAD, and sends the rest
-//! (`curl -C 1000 -T file`). A `PUT` without `Content-Range`, or from 0, begins anew.
+//! (`curl -C 1000 -T file`; with `-C -` curl does not ask, and begins anew). A `PUT` without `Content-Range`, or from 0, begins anew.
 //!
 //! # What it promises
 //!
