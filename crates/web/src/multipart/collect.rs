@@ -143,10 +143,13 @@ impl Multipart {
     pub async fn collect(mut self) -> Result<FormData, Rejection> {
         let mut form = FormData::default();
         let mut room = self.limits().all_fields;
+        let mut memory = self.limits().all_in_memory;
         while let Some(field) = self.next_field().await? {
             let name = field.name().to_owned();
             if field.file_name().is_some() {
-                form.files.push(file(field).await?);
+                let file = file(field, memory).await?;
+                memory -= file.in_memory().map_or(0, Bytes::len);
+                form.files.push(file);
                 continue;
             }
             let too_large = field.form().too_large();
@@ -160,8 +163,10 @@ impl Multipart {
     }
 }
 
-async fn file(mut field: Field<'_>) -> Result<UploadedFile, Rejection> {
+/// Reads a file, of which so much may stay in memory.
+async fn file(mut field: Field<'_>, memory: usize) -> Result<UploadedFile, Rejection> {
     let limits = field.form().limits().clone();
+    let in_memory = limits.in_memory.min(memory);
     let mut gathered: Vec<u8> = Vec::new();
     let mut spooled: Option<Arc<File>> = None;
     let mut written = 0;
@@ -171,7 +176,7 @@ async fn file(mut field: Field<'_>) -> Result<UploadedFile, Rejection> {
             return Err(field.form().too_large());
         }
         let enough = match spooled {
-            None => gathered.len() > limits.in_memory,
+            None => gathered.len() > in_memory,
             Some(_) => gathered.len() >= GATHER,
         };
         if enough {

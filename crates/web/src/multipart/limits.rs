@@ -23,6 +23,9 @@ pub struct Limits {
     /// Bytes of a file that stay in memory when the form is collected: larger ones go to a temporary
     /// file. Default: 100,000.
     pub in_memory: usize,
+    /// Bytes of all files that stay in memory when the form is collected: when these are used up, the
+    /// others go to temporary files, however short they are. Default: 1 MiB.
+    pub all_in_memory: usize,
     /// Bytes of all fields that are no files, when the form is collected. Default: 1 MiB.
     pub all_fields: usize,
 }
@@ -35,6 +38,7 @@ impl Default for Limits {
             field: 1024 * 1024,
             file: u64::MAX,
             in_memory: 100_000,
+            all_in_memory: 1024 * 1024,
             all_fields: 1024 * 1024,
         }
     }

@@ -13,7 +13,7 @@ use http::header::{
     ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, HeaderName, HeaderValue,
 };
 use http::{Method, Request, Response, StatusCode};
-use ropewalk_core::Failure;
+use ropewalk_core::{Failure, ThreadJobError};
 use rustix::io::Errno;
 use tower_service::Service;
 
@@ -299,6 +299,14 @@ impl From<OpenError> for Refused {
 
 /// What the system has refused, as an answer.
 fn failed(failure: &Failure) -> Rejection {
+    if failure.check::<ThreadJobError>().is_some() {
+        tracing::warn!(
+            failure = &*failure.to_error(),
+            "no thread writes what is uploaded"
+        );
+        let detail = "the server has too much to write at the moment; come back later";
+        return Rejection::new(StatusCode::SERVICE_UNAVAILABLE, detail);
+    }
     let error = failure.check::<io::Error>();
     match error.and_then(Errno::from_io_error) {
         Some(Errno::ISDIR | Errno::NOTEMPTY | Errno::EXIST | Errno::NOTDIR) => {

@@ -59,6 +59,14 @@ fn router() -> Router {
     Router::builder()
         .route("/collected", post(collected).body_limit(1 << 20))
         .route("/streamed", post(streamed))
+        .route(
+            "/tight",
+            post(|form: Multipart| {
+                let mut limits = Limits::default();
+                limits.all_in_memory = 10;
+                collected(form.with_limits(limits))
+            }),
+        )
         .build()
         .unwrap()
 }
@@ -90,6 +98,16 @@ fn short_files_stay_in_memory_and_long_ones_go_to_disk() {
         reply.body,
         "a=one;b:x.txt:2:memory:5;c:long:100001:file:100001;c::0:memory:0;d:edge:100000:memory:100000;"
     );
+}
+
+#[test]
+fn many_short_files_do_not_fill_the_memory() {
+    let file = ("name=a; filename=x", "\u{1}\u{1}\u{1}\u{1}\u{1}\u{1}");
+    let reply = ask(
+        &router(),
+        &post_form("/tight", &form(&[file, file, ("name=a; filename=y", "")])),
+    );
+    assert_eq!(reply.body, "a:x:6:memory:6;a:x:6:file:6;a:y:0:memory:0;");
 }
 
 #[test]
