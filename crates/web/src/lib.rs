@@ -1,4 +1,4 @@
-//! The web on Ropewalk: an HTTP/1.1 server, and the files of a folder as a site.
+//! The web on Ropewalk: a server of HTTP/1.1 and HTTP/2, and the files of a folder as a site.
 //!
 //! A [`Site`] is a factory of connections: it serves any [`tower_service::Service`] from
 //! `http::Request<Body>` to `http::Response`. [`FileService`] is one of them; a [`Router`] gives requests

@@ -1,11 +1,13 @@
 //! HTTP/2 over real sockets, with other people's software at the other end: curl, nghttp, h2load,
-//! httpx and h2spec against our server, in plain text and over TLS, and nghttpd against our client.
+//! httpx and h2spec against our server, in plain text and over TLS, and nghttpd against our client; and our
+//! own two in a simulated world.
 //!
 //! What is missing on this machine is said in one line; with `CI=true` it fails.
 
 #[expect(dead_code, reason = "the tests of the TLS layer use more of it")]
 #[path = "../../../tls/tests/tls/authority.rs"]
 mod authority;
+mod simulated;
 
 use std::cell::RefCell;
 use std::fs;

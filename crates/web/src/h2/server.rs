@@ -224,7 +224,10 @@ where
                 connection.graceful_shutdown();
                 true
             }
-            State::Handshake(_) => false,
+            State::Handshake(_) => {
+                self.around.connection.lose_connection();
+                false
+            }
         }
     }
 
