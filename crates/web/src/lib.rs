@@ -41,6 +41,7 @@ mod request_info;
 pub mod resource;
 mod rewrite;
 pub mod router;
+pub mod session;
 mod site;
 pub mod sse;
 mod upgrade;
