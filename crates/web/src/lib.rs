@@ -26,6 +26,7 @@ mod blocking;
 mod body;
 mod boxed_service;
 pub mod cookies;
+pub mod credentials;
 mod current;
 mod data;
 mod date;
