@@ -10,11 +10,12 @@ use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{Method, Version, header};
+use http::{Extensions, Method, Version, header};
 use ropewalk_core::{Address, ReactorCore, Transport};
 use time::OffsetDateTime;
 use time::macros::format_description;
 
+use crate::auth::Authenticated;
 use crate::h1::RequestHead;
 
 /// What is known of a request before it is answered.
@@ -26,6 +27,8 @@ pub(crate) struct Entry {
     asked: Option<Asked>,
     referer: Option<Bytes>,
     user_agent: Option<Bytes>,
+    /// Who was authenticated, as the answer's extensions tell.
+    user: Option<Authenticated>,
     started: Instant,
 }
 
@@ -76,8 +79,14 @@ impl Entry {
             asked: None,
             referer: None,
             user_agent: None,
+            user: None,
             started: transport.now(),
         }))
+    }
+
+    /// The request is answered, and who was authenticated for it stands in `extensions`.
+    pub(crate) fn answering(&mut self, extensions: &Extensions) {
+        self.user = extensions.get().cloned();
     }
 
     /// The request was answered with `status` and `bytes` of content.
@@ -91,6 +100,7 @@ impl Entry {
         tracing::info!(
             target: "ropewalk::access",
             peer = %self.peer,
+            user = self.user.as_ref().map(Authenticated::user),
             method = asked.map(|asked| asked.method.as_str()),
             target_uri = asked.map(|asked| escape(&asked.target)),
             version = asked.map(|asked| tracing::field::debug(asked.version)),
@@ -103,7 +113,7 @@ impl Entry {
         );
     }
 
-    /// `host - - [time] "request" status bytes "referer" "agent"`.
+    /// `host - user [time] "request" status bytes "referer" "agent"`.
     fn combined(&self, status: u16, bytes: u64, at: SystemTime) -> String {
         let host = match self.peer.socket_addr() {
             Some(address) => address.ip().to_string(),
@@ -120,11 +130,23 @@ impl Entry {
             }
             None => "-".to_owned(),
         };
+        let user = self
+            .user
+            .as_ref()
+            .map_or("-".to_owned(), |user| escape_user(user.user()));
         format!(
-            "{host} - - [{date}] \"{request}\" {status} {bytes} \"{}\" \"{}\"",
+            "{host} - {user} [{date}] \"{request}\" {status} {bytes} \"{}\" \"{}\"",
             quoted(&self.referer),
             quoted(&self.user_agent),
         )
+    }
+}
+
+/// A user's name is between spaces, and not within quotes.
+fn escape_user(name: &str) -> String {
+    match name {
+        "" | "-" => format!("\"{name}\""),
+        name => escape(name.as_bytes()).replace(' ', "\\x20"),
     }
 }
 
@@ -160,6 +182,7 @@ mod tests {
             }),
             referer: None,
             user_agent: Some(Bytes::from_static(b"x\\y\xff")),
+            user: None,
             started: Instant::now(),
         };
         let at = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(971_211_336);
@@ -168,6 +191,19 @@ mod tests {
             "192.0.2.7 - - [10/Oct/2000:20:55:36 +0000] \"GET /a\\x22b\\x0A HTTP/1.1\" 200 2326 \
              \"-\" \"x\\x5Cy\\xFF\""
         );
+        for (name, shown) in [
+            ("ada", "ada"),
+            ("a b\n", "a\\x20b\\x0A"),
+            ("-", "\"-\""),
+            ("", "\"\""),
+        ] {
+            entry.user = Some(Authenticated::new(name, "Basic"));
+            let line = entry.combined(200, 1, at);
+            assert!(
+                line.starts_with(&format!("192.0.2.7 - {shown} [10/")),
+                "{line}"
+            );
+        }
         entry.asked = None;
         let line = entry.combined(400, 20, at);
         assert!(line.contains("] \"-\" 400 20 \""), "{line}");

@@ -23,6 +23,7 @@ mod access_log;
 pub mod answer;
 mod answering;
 mod blocking;
+pub mod auth;
 mod body;
 mod boxed_service;
 pub mod cookies;

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use http::{Method, StatusCode, Version};
+use http::{Extensions, Method, StatusCode, Version};
 use ropewalk_core::{Protocol, Segment, Task, Transport};
 
 use super::stream::{Gate, PIECE, QUEUE_AHEAD};
@@ -281,6 +281,13 @@ impl Exchange {
     pub(super) fn end_task(&mut self) {
         if let Some(task) = self.task.take() {
             task.cancel();
+        }
+    }
+
+    /// It is answered, with what the handler has put into these.
+    pub(super) fn answering(&mut self, extensions: &Extensions) {
+        if let Some(log) = &mut self.log {
+            log.answering(extensions);
         }
     }
 
