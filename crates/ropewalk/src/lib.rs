@@ -23,7 +23,7 @@
 //! }
 //! ```
 //!
-//! This crate re-exports the others; each part is a feature, all on by default but the last four:
+//! This crate re-exports the others; each part is a feature, all on by default but `redis` and the last four:
 //!
 //! | feature | crate | what it gives |
 //! |---|---|---|
@@ -31,6 +31,7 @@
 //! | `reactor` | `ropewalk_reactor` | [`Reactor`], [`Workers`], [`ThreadPool`], [`FileWatcher`], [`driver`] |
 //! | `tls` | `ropewalk_tls` | [`tls`]: `ServerTls`, `ClientTls`, `StartTls`; the endpoints `tls:` |
 //! | `web` | `ropewalk_web` | [`web`]: `Site`, `FileService` |
+//! | `redis` | `ropewalk_web` | `web::session::RedisStore` |
 //! | `service` | `ropewalk_service` | [`logging`]: `Logging`, `Rotation` |
 //! | `wire` | `ropewalk_wire` | [`wire`]: `Echo`, `Discard`, `Chargen`, `Daytime`, `Time`, `Qotd`, `Forward` |
 //! | `sim` | `ropewalk_sim` | `sim`: `World`, `Host`, `Link`, `Fault` |
