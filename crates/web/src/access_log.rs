@@ -10,13 +10,41 @@ use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{Extensions, Method, Version, header};
+use http::{Extensions, Method, Response, Version, header};
 use ropewalk_core::{Address, ReactorCore, Transport};
 use time::OffsetDateTime;
 use time::macros::format_description;
 
-use crate::auth::Authenticated;
 use crate::h1::RequestHead;
+
+/// What middleware knows of a request beside its bytes, for its entry in the access log: it goes in
+/// the [extensions](Response::extensions) of the answer.
+///
+/// ```
+/// use http::Response;
+/// use ropewalk_web::{AccessLogFields, Body};
+///
+/// let mut answer = Response::new(Body::from("hello"));
+/// AccessLogFields::of(&mut answer).user = Some("alice".to_owned());
+/// assert_eq!(answer.extensions().get::<AccessLogFields>().unwrap().request_id, None);
+/// ```
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct AccessLogFields {
+    /// The client, where that is not the peer of the connection but somebody behind it.
+    pub client: Option<Address>,
+    /// Who the client has proved to be.
+    pub user: Option<String>,
+    /// The name of the request.
+    pub request_id: Option<String>,
+}
+
+impl AccessLogFields {
+    /// Those of `answer`, which are empty at first.
+    pub fn of<B>(answer: &mut Response<B>) -> &mut Self {
+        answer.extensions_mut().get_or_insert_default()
+    }
+}
 
 /// What is known of a request before it is answered.
 pub(crate) struct Entry {
@@ -27,8 +55,7 @@ pub(crate) struct Entry {
     asked: Option<Asked>,
     referer: Option<Bytes>,
     user_agent: Option<Bytes>,
-    /// Who was authenticated, as the answer's extensions tell.
-    user: Option<Authenticated>,
+    fields: AccessLogFields,
     started: Instant,
 }
 
@@ -79,14 +106,16 @@ impl Entry {
             asked: None,
             referer: None,
             user_agent: None,
-            user: None,
+            fields: AccessLogFields::default(),
             started: transport.now(),
         }))
     }
 
-    /// The request is answered, and who was authenticated for it stands in `extensions`.
-    pub(crate) fn answering(&mut self, extensions: &Extensions) {
-        self.user = extensions.get().cloned();
+    /// An answer with these extensions was given.
+    pub(crate) fn answered(&mut self, extensions: &Extensions) {
+        if let Some(fields) = extensions.get::<AccessLogFields>() {
+            self.fields.clone_from(fields);
+        }
     }
 
     /// The request was answered with `status` and `bytes` of content.
@@ -100,7 +129,9 @@ impl Entry {
         tracing::info!(
             target: "ropewalk::access",
             peer = %self.peer,
-            user = self.user.as_ref().map(Authenticated::user),
+            client = self.fields.client.as_ref().map(tracing::field::display),
+            user = self.fields.user.as_deref().map(escape_text),
+            request_id = self.fields.request_id.as_deref().map(escape_text),
             method = asked.map(|asked| asked.method.as_str()),
             target_uri = asked.map(|asked| escape(&asked.target)),
             version = asked.map(|asked| tracing::field::debug(asked.version)),
@@ -115,7 +146,8 @@ impl Entry {
 
     /// `host - user [time] "request" status bytes "referer" "agent"`.
     fn combined(&self, status: u16, bytes: u64, at: SystemTime) -> String {
-        let host = match self.peer.socket_addr() {
+        let client = self.fields.client.as_ref().unwrap_or(&self.peer);
+        let host = match client.socket_addr() {
             Some(address) => address.ip().to_string(),
             None => "unix".to_owned(),
         };
@@ -130,10 +162,11 @@ impl Entry {
             }
             None => "-".to_owned(),
         };
-        let user = self
-            .user
-            .as_ref()
-            .map_or("-".to_owned(), |user| escape_user(user.user()));
+        let user = match self.fields.user.as_deref() {
+            None | Some("") => "-".to_owned(),
+            // A blank would end the field.
+            Some(user) => escape_text(user).replace(' ', "\\x20"),
+        };
         format!(
             "{host} - {user} [{date}] \"{request}\" {status} {bytes} \"{}\" \"{}\"",
             quoted(&self.referer),
@@ -142,12 +175,8 @@ impl Entry {
     }
 }
 
-/// A user's name is between spaces, and not within quotes.
-fn escape_user(name: &str) -> String {
-    match name {
-        "" | "-" => format!("\"{name}\""),
-        name => escape(name.as_bytes()).replace(' ', "\\x20"),
-    }
+fn escape_text(text: &str) -> String {
+    escape(text.as_bytes())
 }
 
 /// A peer's bytes so that they can end neither a field nor a line: all but printable ASCII, and
@@ -182,7 +211,7 @@ mod tests {
             }),
             referer: None,
             user_agent: Some(Bytes::from_static(b"x\\y\xff")),
-            user: None,
+            fields: AccessLogFields::default(),
             started: Instant::now(),
         };
         let at = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(971_211_336);
@@ -191,19 +220,11 @@ mod tests {
             "192.0.2.7 - - [10/Oct/2000:20:55:36 +0000] \"GET /a\\x22b\\x0A HTTP/1.1\" 200 2326 \
              \"-\" \"x\\x5Cy\\xFF\""
         );
-        for (name, shown) in [
-            ("ada", "ada"),
-            ("a b\n", "a\\x20b\\x0A"),
-            ("-", "\"-\""),
-            ("", "\"\""),
-        ] {
-            entry.user = Some(Authenticated::new(name, "Basic"));
-            let line = entry.combined(200, 1, at);
-            assert!(
-                line.starts_with(&format!("192.0.2.7 - {shown} [10/")),
-                "{line}"
-            );
-        }
+        entry.fields.client = Some(Address::Tcp("[2001:db8::1]:0".parse().unwrap()));
+        entry.fields.user = Some("A. \"B\"".to_owned());
+        let line = entry.combined(200, 2326, at);
+        let begin = r"2001:db8::1 - A.\x20\x22B\x22 [10/Oct/2000:";
+        assert!(line.starts_with(begin), "{line}");
         entry.asked = None;
         let line = entry.combined(400, 20, at);
         assert!(line.contains("] \"-\" 400 20 \""), "{line}");

@@ -5,6 +5,8 @@
 //! to functions, by their methods and paths; a [`Resource`] is the tree of Twisted. All of it stands on
 //! `ropewalk_core` alone, and so runs on any reactor, and in a test with none.
 //!
+//! [`middleware`] has what stands between the two.
+//!
 //! ```
 //! use ropewalk_core::testing::MemoryReactor;
 //! use ropewalk_web::{Body, Site, handler_fn};
@@ -28,6 +30,7 @@ mod body;
 mod boxed_service;
 pub mod cookies;
 pub mod credentials;
+mod content_coding;
 mod current;
 mod data;
 mod date;
@@ -39,6 +42,7 @@ pub mod h2;
 mod handler;
 pub mod multipart;
 mod randomness;
+pub mod middleware;
 mod request_info;
 pub mod resource;
 mod rewrite;
@@ -50,7 +54,9 @@ mod upgrade;
 pub mod uploads;
 pub mod websocket;
 
+pub use access_log::AccessLogFields;
 pub use body::{Body, BodyDropped, BodyError, BodyWriter, BoxError};
+pub use content_coding::{AcceptEncoding, Chosen, ContentCoding};
 pub use current::{current_connection, send_interim};
 mod uri_path;
 mod virtual_hosts;

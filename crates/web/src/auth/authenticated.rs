@@ -2,22 +2,21 @@
 
 use std::sync::Arc;
 
-use http::{Request, Response};
+use http::Request;
 
-/// The user of a request. It stands in the extensions of the request, for the handler, and in those of
-/// the answer, for the access log.
+/// The user of a request: it stands in the extensions of the request, for the handler.
 ///
-/// [`HttpAuth`](super::HttpAuth) puts it there. A service with a login of its own does so as well, so
-/// that its users are in the log:
+/// [`HttpAuth`](super::HttpAuth) puts it there, and the name into the access log
+/// ([`AccessLogFields`](crate::AccessLogFields)).
 ///
 /// ```
-/// use http::Response;
-/// use ropewalk_web::Body;
+/// use http::Request;
 /// use ropewalk_web::auth::Authenticated;
 ///
-/// let mut response = Response::new(Body::from("Hello, Ada!"));
-/// response.extensions_mut().insert(Authenticated::new("ada", "form"));
-/// # assert_eq!(Authenticated::of_response(&response).unwrap().user(), "ada");
+/// let mut request = Request::new(());
+/// assert!(Authenticated::of(&request).is_none());
+/// request.extensions_mut().insert(Authenticated::new("ada", "form"));
+/// assert_eq!(Authenticated::of(&request).unwrap().user(), "ada");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Authenticated {
@@ -37,11 +36,6 @@ impl Authenticated {
     /// That of `request`. `None` if it is anonymous, or nobody has asked.
     pub fn of<B>(request: &Request<B>) -> Option<&Self> {
         request.extensions().get()
-    }
-
-    /// That of the request which `response` answers.
-    pub fn of_response<B>(response: &Response<B>) -> Option<&Self> {
-        response.extensions().get()
     }
 
     /// The name of the user.

@@ -15,6 +15,7 @@ use tower_service::Service;
 
 use super::authorization::{MalformedAuthorization, split_scheme};
 use super::{AuthParameters, Authenticated};
+use crate::AccessLogFields;
 use crate::body::BoxError;
 use crate::credentials::{AvatarId, Credentials, CredentialsChecker, LoginError};
 use crate::{Body, RequestInfo};
@@ -282,9 +283,8 @@ where
             request.extensions_mut().insert(user.clone());
             let mut response = inner.call(request).await.map_err(Into::into)?;
             // A service may know the user by a better name.
-            if Authenticated::of_response(&response).is_none() {
-                response.extensions_mut().insert(user);
-            }
+            let logged = &mut AccessLogFields::of(&mut response).user;
+            logged.get_or_insert_with(|| user.user().to_owned());
             Ok(response)
         })
     }

@@ -166,6 +166,20 @@ impl Body {
         }
     }
 
+    /// Whether all of it is there, in memory or in files.
+    pub(crate) fn is_there(&self) -> bool {
+        matches!(self.kind, Kind::Segments(_) | Kind::Received(_, None))
+    }
+
+    /// All of it, if it is in memory and no longer than this.
+    pub(crate) fn bytes(&self, at_most: usize) -> Option<Bytes> {
+        match &self.kind {
+            Kind::Segments(segments) if segments.len() <= at_most as u64 => segments.bytes(),
+            Kind::Received(_, None) => Some(Bytes::new()),
+            _ => None,
+        }
+    }
+
     /// Takes the content, if it is short: a piece of bytes that is no longer than this, or none.
     #[inline]
     pub(crate) fn take_short(&mut self, at_most: usize) -> Option<Bytes> {

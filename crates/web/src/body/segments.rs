@@ -26,6 +26,22 @@ impl Segments {
         }
     }
 
+    /// All bytes, if none are in files.
+    pub(super) fn bytes(&self) -> Option<Bytes> {
+        match self {
+            Self::None => Some(Bytes::new()),
+            Self::One(Segment::Bytes(bytes)) => Some(bytes.clone()),
+            Self::One(Segment::File(_)) => None,
+            Self::Many(segments) => {
+                let bytes = segments.iter().map(|segment| match segment {
+                    Segment::Bytes(bytes) => Some(&bytes[..]),
+                    Segment::File(_) => None,
+                });
+                Some(bytes.collect::<Option<Vec<_>>>()?.concat().into())
+            }
+        }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         match self {
             Self::None => true,

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use super::representation::{Representation, Stamp};
 
 /// How long an entry is trusted before the file is looked at again.
-const TRUST: Duration = Duration::from_secs(1);
+pub(super) const TRUST: Duration = Duration::from_secs(1);
 
 /// Headers, map and queue, per entry, in bytes.
 const ENTRY: usize = 2048;

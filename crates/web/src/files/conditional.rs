@@ -8,36 +8,36 @@
 use std::time::SystemTime;
 
 use http::header::{
-    HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
-    IF_UNMODIFIED_SINCE,
+    ETAG, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
+    IF_UNMODIFIED_SINCE, LAST_MODIFIED,
 };
 
 /// What tells one version of a representation from another. The values are those that are sent.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Validators {
-    pub(super) etag: Option<HeaderValue>,
-    pub(super) last_modified: Option<LastModified>,
+pub(crate) struct Validators {
+    pub(crate) etag: Option<HeaderValue>,
+    pub(crate) last_modified: Option<LastModified>,
     /// Whether it was at rest for long enough that its date stands for one version only.
-    pub(super) settled: bool,
+    pub(crate) settled: bool,
 }
 
 /// A date of whole seconds, as HTTP has them.
 #[derive(Clone, Debug)]
-pub(super) struct LastModified {
-    pub(super) at: SystemTime,
-    pub(super) value: HeaderValue,
+pub(crate) struct LastModified {
+    pub(crate) at: SystemTime,
+    pub(crate) value: HeaderValue,
 }
 
 /// What the preconditions of a GET or a HEAD come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     Proceed,
     NotModified,
     Failed,
 }
 
 /// Judges all preconditions but `If-Range`.
-pub(super) fn judge(headers: &HeaderMap, validators: &Validators) -> Verdict {
+pub(crate) fn judge(headers: &HeaderMap, validators: &Validators) -> Verdict {
     if headers.contains_key(IF_MATCH) {
         if !any_tag_matches(headers, IF_MATCH, validators, strongly_match) {
             return Verdict::Failed;
@@ -89,6 +89,20 @@ pub(super) fn range_applies(headers: &HeaderMap, validators: &Validators) -> boo
 }
 
 impl Validators {
+    /// Those that these headers of an answer carry.
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        let last_modified = || {
+            let value = headers.get(LAST_MODIFIED)?.clone();
+            let at = parse_date(value.as_bytes())?;
+            Some(LastModified { at, value })
+        };
+        Self {
+            etag: headers.get(ETAG).cloned(),
+            last_modified: last_modified(),
+            settled: false,
+        }
+    }
+
     fn entity_tag(&self) -> Option<EntityTag<'_>> {
         EntityTag::split(self.etag.as_ref()?.as_bytes()).map(|(tag, _)| tag)
     }

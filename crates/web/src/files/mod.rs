@@ -18,6 +18,8 @@
 //!   one, and for more than 16 the whole file is sent.
 //! - **Errors of the system.** What may not be read is 403; what is not there is 404; with no
 //!   file descriptor left, 503 with `Retry-After`; the rest is 500, and the log says why.
+//! - **Compressed forms** that lie beside a file are sent to those who take them, where that is
+//!   [allowed](FileService::precompressed).
 //!
 //! # Versions of a file
 //!
@@ -40,12 +42,13 @@
 //! a disk this takes microseconds; a network file system that hangs, hangs the loop.
 
 mod cache;
-mod conditional;
+pub(crate) mod conditional;
 mod listing;
 mod mime;
 mod multipart;
 mod page;
 mod path;
+mod precompressed;
 mod range;
 mod representation;
 mod root;

@@ -1,24 +1,27 @@
 //! One version of one file: its content or a descriptor of it, its validators, and the headers
 //! of the answer, made once.
 
+use std::cell::Cell;
 use std::fs::{File, Metadata};
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, LAST_MODIFIED,
-    X_CONTENT_TYPE_OPTIONS,
+    ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue,
+    LAST_MODIFIED, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 
+use super::cache::TRUST;
 use super::conditional::{LastModified, Validators};
 use super::mime;
 use super::page::NOSNIFF;
 use crate::Body;
+use crate::content_coding::ContentCoding;
 use ropewalk_core::{FileRegion, Segment};
 
 /// Files up to this size are read at once, and may be cached; larger ones are sent from the file.
@@ -33,6 +36,19 @@ pub(super) struct Representation {
     stamp: Stamp,
     validators: Validators,
     headers: HeaderMap,
+    /// For each coding, when it was last seen that there is no such form of it.
+    lacking: [Cell<Option<Instant>>; 3],
+}
+
+/// What a file is to its address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// What was asked for.
+    Only,
+    /// What was asked for, and there may be compressed forms of it.
+    Original,
+    /// A compressed form of what was asked for.
+    Coded(ContentCoding),
 }
 
 enum Content {
@@ -59,13 +75,24 @@ impl Representation {
         file: File,
         metadata: &Metadata,
         name: &Path,
+        form: Form,
         wall_clock: fn() -> SystemTime,
     ) -> io::Result<Self> {
         let (content, stamp) = Content::read(file, Stamp::of(metadata))?;
         let validators = stamp.validators(wall_clock());
 
         let mut headers = HeaderMap::with_capacity(6);
-        headers.insert(CONTENT_TYPE, mime::content_type(name));
+        let content_type = match form {
+            Form::Coded(coding) => {
+                headers.insert(CONTENT_ENCODING, coding.header());
+                mime::content_type(&name.with_extension(""))
+            }
+            Form::Only | Form::Original => mime::content_type(name),
+        };
+        headers.insert(CONTENT_TYPE, content_type);
+        if form != Form::Only {
+            headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
+        }
         headers.insert(CONTENT_LENGTH, HeaderValue::from(stamp.size));
         if let Some(etag) = &validators.etag {
             headers.insert(ETAG, etag.clone());
@@ -80,6 +107,7 @@ impl Representation {
             stamp,
             validators,
             headers,
+            lacking: Default::default(),
         })
     }
 
@@ -104,6 +132,24 @@ impl Representation {
     /// Whether a file with this stamp surely holds what this representation holds.
     pub(super) fn is_current(&self, stamp: &Stamp) -> bool {
         self.validators.settled && self.stamp == *stamp
+    }
+
+    /// Whether it was written before `other` was.
+    pub(super) fn is_older_than(&self, other: &Self) -> bool {
+        self.stamp.modified < other.stamp.modified
+    }
+
+    /// Remembers that there is no such form of it, for as long as the cache trusts what it has.
+    pub(super) fn lacks(&self, coding: ContentCoding, now: Option<Instant>) {
+        self.lacking[coding as usize].set(now);
+    }
+
+    pub(super) fn is_known_to_lack(&self, coding: ContentCoding, now: Option<Instant>) -> bool {
+        let seen = self.lacking[coding as usize].get();
+        let since = now
+            .zip(seen)
+            .map(|(now, seen)| now.saturating_duration_since(seen));
+        since.is_some_and(|since| since < TRUST)
     }
 
     /// How much content is held in memory, or `None` if it is in the file.

@@ -15,7 +15,7 @@ use std::time::{Instant, SystemTime};
 
 use http::header::{
     ALLOW, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue,
-    LAST_MODIFIED, LOCATION, RANGE, RETRY_AFTER,
+    LAST_MODIFIED, LOCATION, RANGE, RETRY_AFTER, VARY,
 };
 use http::{Method, Request, Response, StatusCode};
 use percent_encoding::{AsciiSet, percent_encode};
@@ -27,8 +27,9 @@ use super::multipart;
 use super::page::status_page;
 use super::path::RequestPath;
 use super::range::{self, Selection};
-use super::representation::{Representation, Stamp};
+use super::representation::{Form, Representation, Stamp};
 use super::root::{Root, refusal};
+use crate::content_coding::ContentCoding;
 use crate::{Body, OriginalUri, RequestInfo};
 
 const DEFAULT_CACHE: usize = 32 * 1024 * 1024;
@@ -61,18 +62,28 @@ const PATH: &AsciiSet = &listing::RESERVED.remove(b'/');
 pub struct FileService {
     root: Rc<Root>,
     pub(super) cache: Rc<RefCell<Cache>>,
-    index: Rc<str>,
+    pub(super) index: Rc<str>,
     listing: bool,
+    /// The compressed forms that are looked for, the one that is liked best first.
+    pub(super) codings: Rc<[ContentCoding]>,
     /// Not the loop's: it is compared with the times of files, which the system's clock made.
     pub(super) wall_clock: fn() -> SystemTime,
 }
 
 /// What a path leads to.
-enum Found {
+pub(super) enum Found {
     File(Rc<Representation>),
     /// A folder that was asked for without its `/`.
     FolderWithoutSlash,
     FolderToList(File),
+}
+
+/// A file that is looked for.
+pub(super) struct Wanted<'a> {
+    /// What it is cached as.
+    pub(super) key: &'a [u8],
+    pub(super) name: &'a [u8],
+    pub(super) form: Form,
 }
 
 impl FileService {
@@ -91,6 +102,7 @@ impl FileService {
             cache: Rc::new(RefCell::new(Cache::new(DEFAULT_CACHE))),
             index: Rc::from("index.html"),
             listing: false,
+            codings: Rc::new([]),
             wall_clock: SystemTime::now,
         })
     }
@@ -165,11 +177,11 @@ impl FileService {
             })?,
         };
         match found {
-            Found::File(representation) => Ok(conditional_answer(
-                request.method(),
-                request.headers(),
-                &representation,
-            )),
+            Found::File(original) => {
+                let asked = request.headers();
+                let best = self.best_form(asked, &path, original, now);
+                Ok(conditional_answer(request.method(), asked, &best))
+            }
             Found::FolderWithoutSlash => Ok(redirect(&path, request)),
             Found::FolderToList(folder) => listing(&self.root, &folder, path.as_bytes())
                 .map_err(|error| refusal(&error, path.as_bytes())),
@@ -179,8 +191,17 @@ impl FileService {
     /// Looks in the file system.
     fn find(&self, path: &RequestPath<'_>, now: Option<Instant>) -> Result<Found, StatusCode> {
         let name = path.as_bytes();
+        let form = match self.codings.is_empty() {
+            true => Form::Only,
+            false => Form::Original,
+        };
+        let wanted = |name| Wanted {
+            key: path.as_bytes(),
+            name,
+            form,
+        };
         if !path.is_folder() {
-            return match self.open(name, name, now) {
+            return match self.open(&wanted(name), now) {
                 // It may be one to pass through, but not to read.
                 Err(StatusCode::FORBIDDEN) if self.root.is_folder(name) => {
                     Ok(Found::FolderWithoutSlash)
@@ -189,7 +210,7 @@ impl FileService {
             };
         }
         let index = [name, self.index.as_bytes()].concat();
-        match self.open(name, &index, now) {
+        match self.open(&wanted(&index), now) {
             Ok(Found::FolderWithoutSlash) | Err(StatusCode::NOT_FOUND) => {}
             found => return found,
         }
@@ -201,8 +222,13 @@ impl FileService {
         Ok(Found::FolderToList(folder))
     }
 
-    /// Opens the file `name`, which is cached as `key`.
-    fn open(&self, key: &[u8], name: &[u8], now: Option<Instant>) -> Result<Found, StatusCode> {
+    /// Opens a file, or finds it in the cache.
+    pub(super) fn open(
+        &self,
+        wanted: &Wanted<'_>,
+        now: Option<Instant>,
+    ) -> Result<Found, StatusCode> {
+        let Wanted { key, name, form } = *wanted;
         let refuse = |error| refusal(&error, name);
         let file = self.root.open(name).map_err(refuse)?;
         let metadata = file.metadata().map_err(refuse)?;
@@ -217,7 +243,7 @@ impl FileService {
             return Ok(Found::File(current));
         }
         let as_path = Path::new(OsStr::from_bytes(name));
-        let loaded = Representation::new(file, &metadata, as_path, self.wall_clock);
+        let loaded = Representation::new(file, &metadata, as_path, form, self.wall_clock);
         let loaded = Rc::new(loaded.map_err(refuse)?);
         cache.insert(key, &loaded, now);
         Ok(Found::File(loaded))
@@ -344,6 +370,9 @@ fn not_modified(file: &Representation) -> Response<Body> {
     }
     if let Some(modified) = &validators.last_modified {
         headers.insert(LAST_MODIFIED, modified.value.clone());
+    }
+    if let Some(vary) = file.headers().get(VARY) {
+        headers.insert(VARY, vary.clone());
     }
     response
 }

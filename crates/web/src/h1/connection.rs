@@ -436,7 +436,7 @@ where
             }
         };
         exchange.status = parts.status;
-        exchange.answering(&parts.extensions);
+        exchange.note(&parts.extensions);
         // What follows belongs to a tunnel that there is not (RFC 9110, section 9.3.6).
         let is_tunnel = exchange.method == Method::CONNECT && parts.status.is_success();
         exchange.keep_alive &= !self.draining

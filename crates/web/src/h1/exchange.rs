@@ -284,10 +284,10 @@ impl Exchange {
         }
     }
 
-    /// It is answered, with what the handler has put into these.
-    pub(super) fn answering(&mut self, extensions: &Extensions) {
+    /// What the answer says for the log beside its status.
+    pub(super) fn note(&mut self, extensions: &Extensions) {
         if let Some(log) = &mut self.log {
-            log.answering(extensions);
+            log.answered(extensions);
         }
     }
 

@@ -5,6 +5,7 @@ mod caching;
 mod confinement;
 mod listing;
 mod partial;
+mod precompressed;
 
 use std::fs::{self, File};
 use std::io::Write;
