@@ -50,7 +50,7 @@ fn curl(site: Rc<dyn Factory>, args: &[&str]) -> Option<String> {
     let args = [&["--silent", "--show-error", "--fail"], args].concat();
     let output = run(site, &curl, &args);
     let complaint = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.check().is_ok(), "{args:?}: {complaint}");
+    assert!(output.status.check("curl").is_ok(), "{args:?}: {complaint}");
     Some(String::from_utf8(output.stdout).unwrap())
 }
 
