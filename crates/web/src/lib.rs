@@ -41,6 +41,7 @@ pub mod h1;
 pub mod h2;
 mod handler;
 pub mod middleware;
+mod mime;
 pub mod multipart;
 mod randomness;
 mod request_info;

@@ -9,7 +9,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::IntoResponse;
 use crate::Body;
-use crate::files::content_type;
+use crate::mime::content_type;
 
 /// The characters of a parameter's value that stand for themselves (RFC 8187, section 3.2.1).
 const NOT_ATTR_CHAR: &AsciiSet = &NON_ALPHANUMERIC

@@ -44,7 +44,6 @@
 mod cache;
 pub(crate) mod conditional;
 mod listing;
-mod mime;
 mod multipart;
 mod page;
 mod path;
@@ -56,7 +55,6 @@ mod service;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use mime::content_type;
 pub(crate) use path::RequestPath;
 pub(crate) use root::{Root, refusal};
 pub use service::FileService;

@@ -18,10 +18,10 @@ use http::header::{
 
 use super::cache::TRUST;
 use super::conditional::{LastModified, Validators};
-use super::mime;
 use super::page::NOSNIFF;
 use crate::Body;
 use crate::content_coding::ContentCoding;
+use crate::mime;
 use ropewalk_core::{FileRegion, Segment};
 
 /// Files up to this size are read at once, and may be cached; larger ones are sent from the file.
