@@ -19,7 +19,7 @@ use std::rc::Rc;
 use http::{HeaderMap, Request, Response, StatusCode};
 use ropewalk::Reactor;
 use ropewalk::web::h2::{ClientConnection, Limits};
-use ropewalk::web::{Body, Site, handler_fn, send_interim};
+use ropewalk::web::{Body, HandlerFn, Site, handler_fn, send_interim};
 use tempfile::TempDir;
 
 use authority::Authority;
@@ -55,14 +55,7 @@ fn tool(name: &str) -> Option<Command> {
 
 /// Answers with what was asked, `/echo` with what was sent, `/long` with 10 MB, and `/early` after a
 /// hint.
-fn site() -> Site<
-    impl tower_service::Service<
-        Request<Body>,
-        Response = Response<Body>,
-        Error = std::convert::Infallible,
-        Future = std::future::Ready<Result<Response<Body>, std::convert::Infallible>>,
-    > + Clone,
-> {
+fn site() -> Site<HandlerFn<impl Fn(Request<Body>) -> Response<Body>>> {
     Site::new(handler_fn(|request: Request<Body>| {
         let text = format!(
             "{} {} {:?}\n",

@@ -74,9 +74,8 @@ fn empty_data_ends_the_connection() {
 fn rapid_resets_end_the_connection() {
     // CVE-2023-44487
     let drops = Drops::default();
-    let count = drops.clone();
     let client = Client::new(site_async(move |_: Request<Body>| {
-        let token = count.token();
+        let token = drops.token();
         async move {
             std::future::pending::<()>().await;
             drop(token);

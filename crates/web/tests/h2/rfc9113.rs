@@ -159,12 +159,12 @@ mod section_5_1 {
             data(1, END_STREAM, "test"),
             headers(1, END_STREAM, request("GET", "/", &[])),
         ] {
-            let client = Client::new(super::never());
+            let client = Client::new(never());
             client.send(get(1, "/")).send(frame);
-            super::assert_refused(&client, &[STREAM_CLOSED, PROTOCOL_ERROR]);
+            assert_refused(&client, &[STREAM_CLOSED, PROTOCOL_ERROR]);
         }
         for frame in [window_update(1, 5), frame(PRIORITY, 0, 1, [0, 0, 0, 0, 1])] {
-            let client = Client::new(super::never());
+            let client = Client::new(never());
             client.send(get(1, "/")).send(frame);
             client.assert_alive();
         }
@@ -176,10 +176,10 @@ mod section_5_1 {
             data(1, END_STREAM, "test"),
             headers(1, END_STREAM, request("GET", "/", &[])),
         ] {
-            let client = Client::new(super::never());
+            let client = Client::new(never());
             client.send(headers(1, 0, request("POST", "/", &[])));
             client.send(rst(1, CANCEL)).send(frame);
-            super::assert_refused(&client, &[STREAM_CLOSED, PROTOCOL_ERROR]);
+            assert_refused(&client, &[STREAM_CLOSED, PROTOCOL_ERROR]);
         }
     }
 
@@ -194,7 +194,7 @@ mod section_5_1 {
             client.send(get(1, "/"));
             client.answer(1);
             client.send(frame);
-            super::assert_refused(&client, &[STREAM_CLOSED, PROTOCOL_ERROR]);
+            assert_refused(&client, &[STREAM_CLOSED, PROTOCOL_ERROR]);
         }
     }
 

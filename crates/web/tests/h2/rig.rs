@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use ropewalk_core::testing::MemoryReactor;
 use ropewalk_core::{Address, Connection, Factory, Failure, Protocol, Transport};
-use ropewalk_web::{Body, BoxError, Site, handler_fn};
+use ropewalk_web::{Body, BoxError, HandlerFn, Site, handler_fn};
 use tower_service::Service;
 
 pub(crate) use super::frames::*;
@@ -175,14 +175,7 @@ pub(crate) fn mirror() -> Rc<dyn Factory> {
     Rc::new(mirror_site())
 }
 
-pub(crate) fn mirror_site() -> Site<
-    impl Service<
-        Request<Body>,
-        Response = Response<Body>,
-        Error = std::convert::Infallible,
-        Future = std::future::Ready<Result<Response<Body>, std::convert::Infallible>>,
-    > + Clone,
-> {
+pub(crate) fn mirror_site() -> Site<HandlerFn<impl Fn(Request<Body>) -> Response<Body>>> {
     Site::new(handler_fn(|request: Request<Body>| {
         let text = format!("{} {}", request.method(), request.uri().path());
         Response::new(match request.uri().path() {
