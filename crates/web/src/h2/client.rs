@@ -337,7 +337,7 @@ type Opening = Pin<Box<dyn Future<Output = Result<Opened, h2::Error>>>>;
 
 enum State {
     Handshake(Opening, Option<Resolver<ClientConnection>>),
-    Open(h2::client::Connection<Governed>),
+    Open(Box<h2::client::Connection<Governed>>),
 }
 
 impl Pings for State {
@@ -359,7 +359,7 @@ impl Client {
             let resolver = resolver.take();
             match (opened, resolver) {
                 (Ok((sender, connection)), Some(resolver)) => {
-                    self.state = State::Open(connection);
+                    self.state = State::Open(Box::new(connection));
                     resolver.callback(self.made(sender));
                 }
                 (Err(error), Some(resolver)) => {
@@ -370,7 +370,7 @@ impl Client {
             }
         }
         if let State::Open(connection) = &mut self.state
-            && let Poll::Ready(ended) = Pin::new(connection).poll(cx)
+            && let Poll::Ready(ended) = Pin::new(&mut **connection).poll(cx)
         {
             if let Err(error) = ended {
                 tracing::debug!(%error, connection = ?self.connection, "an HTTP/2 connection ended");

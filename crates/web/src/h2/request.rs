@@ -30,7 +30,8 @@ pub(super) fn accept(parts: &mut Parts) -> Result<(), Flaw> {
     let is_extended = parts.extensions.get::<h2::ext::Protocol>().is_some();
     if !is_connect || is_extended {
         let path = parts.uri.path();
-        if !path.starts_with('/') && !(path == "*" && parts.method == Method::OPTIONS) {
+        let is_server = path == "*" && parts.method == Method::OPTIONS;
+        if !path.starts_with('/') && !is_server {
             return Err(Flaw::Malformed("the path does not begin with a slash"));
         }
     }
