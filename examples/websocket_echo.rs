@@ -29,15 +29,17 @@ fn main() -> Result<(), Failure> {
         _ => return Err(Failure::msg("usage: websocket_echo [--listen ENDPOINT]")),
     };
 
-    let mut options = Options::default();
-    options.limits = Limits {
-        message: 16 * 1024 * 1024,
-        frame: 17 * 1024 * 1024,
-        ..Limits::default()
+    let options = Options {
+        limits: Limits {
+            message: 16 * 1024 * 1024,
+            frame: 17 * 1024 * 1024,
+            ..Limits::default()
+        },
+        deflate: Some(Deflate::default()),
+        // An echo gives nothing away to the pages of others.
+        origins: OriginPolicy::Any,
+        ..Options::default()
     };
-    options.deflate = Some(Deflate::default());
-    // An echo gives nothing away to the pages of others.
-    options.origins = OriginPolicy::Any;
     let site = Site::new(handler_fn(move |request: Request<Body>| {
         if request.uri().path() != "/" {
             let mut nothing = Response::new(Body::from("there is an echo at /\n"));

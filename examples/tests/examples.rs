@@ -4,7 +4,7 @@ mod running;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream, UdpSocket};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use running::{Running, example};
 

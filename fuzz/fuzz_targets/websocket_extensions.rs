@@ -1,5 +1,5 @@
-//! `Sec-WebSocket-Extensions` of a request: it is malformed, or answered by what a client that offers
-//! the same would take.
+//! `Sec-WebSocket-Extensions` of a request: it is malformed, or answered, with an extension only where
+//! one was offered.
 
 #![no_main]
 
@@ -19,8 +19,10 @@ fuzz_target!(|input: &[u8]| {
     deflate.peer_no_context_takeover = first & 2 != 0;
     deflate.window_bits = 8 + (first >> 2 & 7);
     deflate.peer_window_bits = 15 - (first >> 5);
-    let mut options = Options::default();
-    options.deflate = Some(deflate);
+    let options = Options {
+        deflate: Some(deflate),
+        ..Options::default()
+    };
     let request = Request::get("/")
         .header("connection", "upgrade")
         .header("upgrade", "websocket")

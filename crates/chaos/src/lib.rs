@@ -35,6 +35,7 @@ mod threads;
 mod tls;
 mod unix;
 mod watched;
+mod websocket;
 mod workload;
 
 pub use mistake::Mistake;

@@ -114,6 +114,11 @@ impl Questions {
         }
     }
 
+    /// Whether the connection is to end without a word.
+    pub(crate) fn is_abrupt(&self) -> bool {
+        self.program.below(8) == 0
+    }
+
     /// Whether something was asked that has no answer.
     pub(crate) fn is_waiting(&self) -> bool {
         !self.open.is_empty()

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use crate::program::Program;
 use crate::{
     bulk, datagrams, forward, http, lines, names, policies, service, store, strings, threads, tls,
-    unix,
+    unix, websocket,
 };
 
 /// Something that is served and asked for. The first comment of its file says what holds.
@@ -38,6 +38,8 @@ pub enum Workload {
     Bulk,
     /// A store that keeps what it has acknowledged.
     Store,
+    /// WebSockets, compressed.
+    WebSocket,
 }
 
 /// The hosts of the world: what serves, another one that does, what is between, and who asks, from
@@ -46,7 +48,7 @@ pub(crate) const HOSTS: [&str; 5] = ["server", "second", "gate", "client", "far"
 
 impl Workload {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Http,
         Self::Lines,
         Self::Strings,
@@ -60,6 +62,7 @@ impl Workload {
         Self::Threads,
         Self::Bulk,
         Self::Store,
+        Self::WebSocket,
     ];
 
     /// What it is called on the command line.
@@ -79,6 +82,7 @@ impl Workload {
             Self::Threads => "threads",
             Self::Bulk => "bulk",
             Self::Store => "store",
+            Self::WebSocket => "websocket",
         }
     }
 
@@ -99,6 +103,7 @@ impl Workload {
             (Self::Threads, "server") => threads::serve(program),
             (Self::Bulk, "server") => bulk::serve(program),
             (Self::Store, "server") => store::serve(program),
+            (Self::WebSocket, "server") => websocket::serve(program),
             _ => {}
         }
     }
@@ -122,6 +127,7 @@ impl Workload {
                 Self::Threads => threads::call(program),
                 Self::Bulk => bulk::call(program),
                 Self::Store => store::call(program),
+                Self::WebSocket => websocket::call(program),
                 Self::Unix | Self::Policies => {}
             },
             _ => {}

@@ -1,7 +1,6 @@
 //! Autobahn|Testsuite: its fuzzing client against our server, and its fuzzing server against our client.
 //!
-//! Which cases are run can be said by `AUTOBAHN_CASES`, as `["*"]` for all of them, which takes a quarter of an
-//! hour for each side.
+//! Which cases are run can be said by `AUTOBAHN_CASES`: `["*"]` for all of them, which takes long.
 
 use std::cell::Cell;
 use std::fs;
@@ -10,7 +9,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
 
-use ropewalk::web::websocket::{Deflate, Message, Options, Random, WebSocketClient};
+use ropewalk::web::websocket::{
+    Deflate, Message, Options, Random, WebSocketClient, WebSocketStream,
+};
 use ropewalk::{Deferred, Failure, Handle, Reactor, Retry};
 use serde_json::Value;
 
@@ -122,10 +123,9 @@ fn the_client_passes_the_fuzzing_server() {
     let result: Rc<Cell<Option<Result<(), Failure>>>> = Rc::default();
     let kept = Rc::clone(&result);
     let running = Deferred::from_future(&handle, run_cases(handle.clone(), client, url));
-    let stop = handle.clone();
     drop(running.add_both(move |result: Result<(), Failure>| {
         kept.set(Some(result));
-        stop.stop();
+        handle.stop();
     }));
     reactor.run().unwrap();
     result.take().unwrap().unwrap();
@@ -137,7 +137,7 @@ async fn run_cases(reactor: Handle, client: WebSocketClient, url: String) -> Res
     // The server takes its time to be there.
     let (at, asking) = (url.clone(), client.clone());
     let net = reactor.clone();
-    let mut counting = Retry::new()
+    let mut counting: WebSocketStream = Retry::new()
         .run(
             Rc::new(reactor.clone()),
             || 0.5,

@@ -23,8 +23,10 @@ const DRAWN: usize = 64;
 /// ```
 #[derive(Clone)]
 pub struct Random {
-    fill: Rc<dyn Fn(&mut [u8])>,
+    fill: Rc<Fill>,
 }
+
+type Fill = dyn Fn(&mut [u8]);
 
 /// The keys of one client's frames.
 pub(crate) struct Masks {

@@ -31,10 +31,12 @@ impl Role {
 /// ```
 /// use ropewalk_web::websocket::{Deflate, Options};
 ///
-/// let mut options = Options::default();
+/// let mut options = Options {
+///     deflate: Some(Deflate::default()),
+///     subprotocols: vec!["chat.v2".into(), "chat.v1".into()],
+///     ..Options::default()
+/// };
 /// options.limits.message = 16 * 1024 * 1024;
-/// options.deflate = Some(Deflate::default());
-/// options.subprotocols = vec!["chat.v2".into(), "chat.v1".into()];
 /// assert_eq!(options.limits.unsent, 16 * 1024 * 1024);
 /// ```
 #[derive(Clone, Debug, Default)]
@@ -84,9 +86,10 @@ pub struct KeepAlive {
 
 /// How messages are compressed: `permessage-deflate` of RFC 7692.
 ///
-/// A compressor with a window of 2^15 bytes takes about 300 KiB, a decompressor about 45 KiB, from the
-/// first compressed message on; a window of 2^9 bytes 140 KiB and 10 KiB. Without context takeover
-/// there is none between two messages, and one compressor for all that share an `Options`.
+/// From the first compressed message on, a connection keeps a compressor, which takes four times its window
+/// and about 128 KiB more, and a decompressor, which takes its window and some KiB (zlib's own rule, in
+/// `zconf.h`). Without context takeover there is none between two messages, and one compressor for all
+/// that share an `Options`.
 ///
 /// ```
 /// use ropewalk_web::websocket::Deflate;

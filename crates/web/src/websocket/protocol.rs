@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Closed, WebSocket};
+use super::{Closed, Role, WebSocket};
 
 /// What happens on one WebSocket, told to one object: Twisted's `WebSocketProtocol`.
 ///
@@ -48,10 +48,13 @@ pub trait WebSocketProtocol: 'static {
     }
 
     /// Much is unsent: send no more until [`write_resumed`](Self::write_resumed). Unless told
-    /// otherwise, no message is received meanwhile: so who only answers what it is told has never
-    /// much in memory. Who sends by itself, and to a peer that may do the same, says otherwise.
+    /// otherwise, a server receives no message meanwhile: so one that only answers has never much in
+    /// memory, whatever its clients do. A client goes on, since two ends that both wait for the other to
+    /// read would wait for ever.
     fn write_paused(&mut self, socket: &WebSocket) {
-        socket.pause_producing();
+        if socket.role() == Some(Role::Server) {
+            socket.pause_producing();
+        }
     }
 
     /// Little is unsent: sending may go on. It comes after each

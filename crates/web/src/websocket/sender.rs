@@ -18,7 +18,7 @@ use super::encoder::{Encoder, Frame, header};
 use super::frame_header::{LONGEST_CONTROL, Opcode};
 use super::masking::{Masks, apply_mask};
 use super::prepared::PreparedMessage;
-use super::{CloseCode, Message};
+use super::{CloseCode, Message, Role};
 
 /// With so much unsent in the connection, what follows waits.
 const AHEAD: u64 = 256 * 1024;
@@ -90,6 +90,13 @@ impl Sender {
 
     pub(crate) fn act<R>(&self, action: impl FnOnce(&mut Transport) -> R) -> Option<R> {
         self.connection.get()?.act(action)
+    }
+
+    pub(crate) fn role(&self) -> Role {
+        match self.masks {
+            None => Role::Server,
+            Some(_) => Role::Client,
+        }
     }
 
     pub(crate) fn subprotocol(&self) -> Option<&Rc<str>> {

@@ -298,14 +298,15 @@ impl<P: WebSocketProtocol> Protocol for Session<P> {
 
     fn write_resumed(&mut self, transport: &mut Transport) {
         self.sender.feed(transport);
-        if !self.sender.is_queue_empty() {
-            return;
-        }
-        if self.is_over() {
+        if self.is_over() && self.sender.is_queue_empty() {
             self.end_if_sent(transport);
             if self.read_closed {
                 transport.lose_connection();
             }
+        }
+        if self.sender.is_full() {
+            // What waited has just followed.
+            return transport.await_drain();
         }
         self.write_paused = false;
         self.protocol.write_resumed(&self.socket);

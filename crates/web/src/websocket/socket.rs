@@ -7,7 +7,7 @@ use ropewalk_core::{Address, Transport};
 
 use super::frame_header::Opcode;
 use super::sender::Sender;
-use super::{CloseCode, Message, PreparedMessage};
+use super::{CloseCode, Message, PreparedMessage, Role};
 
 /// A handle to a WebSocket that may be kept anywhere on its thread: Twisted's `WebSocketTransport`.
 ///
@@ -101,6 +101,12 @@ impl WebSocket {
     pub fn is_connected(&self) -> bool {
         let is_open = |transport: &mut Transport| !transport.is_closing();
         self.with(|sender| !sender.is_close_sent() && sender.act(is_open) == Some(true))
+    }
+
+    /// Which end it is, or `None` if the WebSocket has ended.
+    #[must_use]
+    pub fn role(&self) -> Option<Role> {
+        Some(self.sender.upgrade()?.role())
     }
 
     /// The subprotocol that was agreed on.

@@ -1,4 +1,9 @@
-//! WebSockets, in memory and against other people's.
+//! WebSockets, in memory.
+#![allow(
+    clippy::field_reassign_with_default,
+    clippy::type_complexity,
+    reason = "options are set one by one, and tables stand where they are used"
+)]
 
 mod broadcasts;
 mod closing;

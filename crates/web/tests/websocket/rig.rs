@@ -87,7 +87,9 @@ impl WebSocketProtocol for Recorder {
 
     fn write_paused(&mut self, socket: &WebSocket) {
         self.log.add("write paused");
-        socket.pause_producing();
+        if socket.role() == Some(Role::Server) {
+            socket.pause_producing();
+        }
     }
 
     fn write_resumed(&mut self, socket: &WebSocket) {

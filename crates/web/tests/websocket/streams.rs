@@ -74,10 +74,12 @@ fn a_stream_ends_with_none_after_a_closing_handshake() {
 
 #[test]
 fn an_end_without_one_is_told_once() {
-    let reactor = serving(|socket: WebSocketStream| async move {
+    let reactor = serving(|mut socket: WebSocketStream| async move {
+        socket.recv().await;
         socket.socket().abort_connection();
     });
     with_client(&reactor, |mut socket| async move {
+        socket.send("go").await.unwrap();
         let closed = socket.recv().await.unwrap().unwrap_err();
         assert_eq!(closed.code, CloseCode::ABNORMAL);
         assert!(socket.recv().await.is_none());
