@@ -338,12 +338,13 @@ fn our_client_speaks_with_nghttpd() {
     reactor.spawn(Box::pin(async move {
         let connection = loop {
             // It may not listen yet.
-            match ClientConnection::connect(&*handle, &endpoint, Limits::default()).await {
+            match ClientConnection::connect(&handle, &endpoint, Limits::default()).await {
                 Ok(connection) => break connection,
                 Err(_) => {
-                    ropewalk::defer_later(std::time::Duration::from_millis(20), &*handle, || {})
+                    let moment = std::time::Duration::from_millis(20);
+                    ropewalk::defer_later::<(), ()>(&handle, moment, || ())
                         .await
-                        .unwrap()
+                        .unwrap();
                 }
             }
         };

@@ -37,7 +37,7 @@ async fn ask(handle: Handle, seen: Rc<Seen>) {
     let mut number = 0;
     loop {
         let second = Duration::from_secs(1);
-        let _ = defer_later(second, &handle, || {}).await;
+        let _ = defer_later::<(), ()>(&handle, second, || ()).await;
         let connecting = ClientConnection::connect(&handle, &endpoint, Limits::default());
         let Ok(connection) = connecting.add_timeout(30 * second, &handle).await else {
             seen.failed.set(seen.failed.get() + 1);
@@ -59,7 +59,7 @@ async fn ask(handle: Handle, seen: Rc<Seen>) {
                     Err(_) => all_well = false,
                 }
             }
-            let _ = defer_later(second, &handle, || {}).await;
+            let _ = defer_later::<(), ()>(&handle, second, || ()).await;
             if !all_well {
                 seen.failed.set(seen.failed.get() + 1);
                 break;
