@@ -35,12 +35,12 @@ fuzz_target!(|input: &[u8]| {
 });
 
 /// What the handler reads.
-fn decode<'a>(
+fn decode(
     coding: &str,
-    pieces: &mut dyn Iterator<Item = &'a [u8]>,
+    pieces: &mut dyn Iterator<Item = &'_ [u8]>,
 ) -> Result<Vec<u8>, BoxError> {
     let echo = handler_fn(|request: Request<Body>| Response::new(request.into_body()));
-    let (mut writer, body) = Body::channel();
+    let (writer, body) = Body::channel();
     let request = Request::post("/").header("content-encoding", coding);
     let answer = DecompressionLayer::new(LIMIT)
         .layer(echo)
@@ -55,15 +55,10 @@ fn decode<'a>(
         if let Poll::Ready(all) = all.as_mut().poll(&mut cx) {
             return all.map(|all| all.to_vec());
         }
-        match (pieces.next(), &writer) {
-            (Some(piece), Some(writer)) => {
-                let _ = writer.try_send(piece.to_vec().into());
-            }
-            _ => {
-                if let Some(writer) = writer.take() {
-                    drop(writer);
-                }
-            }
+        match (pieces.next(), &mut writer) {
+            // What is refused is read by nobody.
+            (Some(piece), Some(writer)) => drop(writer.try_send(piece.to_vec().into())),
+            _ => drop(writer.take()),
         }
     }
 }

@@ -80,7 +80,9 @@ fn curl_gets_a_page_in_both_versions() {
 fn curl_without_a_certificate_is_refused_where_one_is_required() {
     let (_, folder) = certificates();
     let site = site();
-    let options = format!(":client_roots={}", inside(&folder, "roots.pem"));
+    // (With HTTP/2 curl has written already when it is refused, and finds the connection reset.)
+    let roots = inside(&folder, "roots.pem");
+    let options = format!(":client_roots={roots}:alpn=http/1.1");
     let (running, port) = serve(&site, &folder, &options);
     let own = inside(&folder, "client.pem");
     let Some(got) = curl(port, &folder, &["--cert", &own, "--key", &own]) else {

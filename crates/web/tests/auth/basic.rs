@@ -39,7 +39,7 @@ fn who_is_right_is_let_through_and_the_handler_knows_them() {
             (answer.status, &answer.text[..]),
             (StatusCode::OK, "Aladdin by Basic")
         );
-        assert_eq!(answer.user.unwrap().user(), "Aladdin");
+        assert_eq!(answer.user.as_deref(), Some("Aladdin"));
     }
     assert_eq!(
         rig().ask(Some("Basic asO2cmc6MTIzwqM=")).text,

@@ -8,7 +8,7 @@ use ropewalk_core::testing::MemoryReactor;
 use ropewalk_core::{Address, ReactorCore};
 use ropewalk_web::auth::{Authenticated, HttpAuth, HttpAuthService};
 use ropewalk_web::credentials::{AvatarId, Credentials, CredentialsChecker, LoginError};
-use ropewalk_web::{Body, HandlerFn, RequestInfo, handler_fn};
+use ropewalk_web::{AccessLogFields, Body, HandlerFn, RequestInfo, handler_fn};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -29,7 +29,8 @@ pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) text: String,
-    pub(crate) user: Option<Authenticated>,
+    /// Who is in the access log.
+    pub(crate) user: Option<String>,
 }
 
 impl Answer {
@@ -76,7 +77,10 @@ impl Rig {
             let text = body.collect().await.unwrap();
             *answer.borrow_mut() = Some(Answer {
                 status: parts.status,
-                user: parts.extensions.get().cloned(),
+                user: parts
+                    .extensions
+                    .get()
+                    .and_then(|fields: &AccessLogFields| fields.user.clone()),
                 headers: parts.headers,
                 text: String::from_utf8(text.to_vec()).unwrap(),
             });

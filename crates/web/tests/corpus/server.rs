@@ -87,7 +87,8 @@ impl Server {
 
     fn noting(reactor: MemoryReactor) -> Self {
         let requests: Rc<RefCell<Vec<Seen>>> = Rc::default();
-        let site = Site::new(Noting(Rc::clone(&requests)));
+        // (HTTP/2 has its own tests: here its preface is what HTTP/1.1 makes of it.)
+        let site = Site::new(Noting(Rc::clone(&requests))).http2(None);
         Self::serving(reactor, Rc::new(site), requests)
     }
 
