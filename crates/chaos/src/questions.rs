@@ -52,6 +52,13 @@ impl Questions {
         self
     }
 
+    /// Whoever asked gives up: what is open need not be answered.
+    pub(crate) fn give_up(&mut self) {
+        for (request, _) in self.open.drain(..) {
+            drop(request.may_fail());
+        }
+    }
+
     /// What is asked next; none if all was asked.
     pub(crate) fn next_batch(&mut self) -> Vec<String> {
         if self.batches == 0 {

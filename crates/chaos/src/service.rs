@@ -3,7 +3,7 @@
 //! Holds: who waits for the connection gets it, or is told that the service was stopped; questions
 //! are answered in order; the connection comes back when the faults are over.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -25,10 +25,13 @@ pub(crate) fn serve(program: &Program) {
 
 pub(crate) fn call(program: &Program) {
     let for_each = program.clone();
+    let stopped: Rc<Cell<bool>> = Rc::default();
+    let is_stopped = Rc::clone(&stopped);
     let factory = move |_: &Address| {
         NetstringReceiver::new(Asker {
             order: Order::new(for_each.checker(), "connection of a service"),
             questions: Questions::new(&for_each, NAME, 4000),
+            stopped: Rc::clone(&is_stopped),
         })
     };
     let endpoint = "tcp:server:7006".parse().expect("the endpoint is right");
@@ -42,6 +45,7 @@ pub(crate) fn call(program: &Program) {
     let (asked, ended) = (service.clone(), Rc::clone(&waiting));
     let checker = Rc::clone(program.checker());
     let stop = move || {
+        stopped.set(true);
         let stopped = service.stop().add_both(move |_: Result<(), Failure>| {
             let left = *ended.borrow();
             if left > 0 {
@@ -83,6 +87,8 @@ fn ask(program: &Program, service: &ClientService, waiting: &Rc<RefCell<usize>>)
 struct Asker {
     order: Order,
     questions: Questions,
+    /// The service was stopped, which closes the connection whatever is under way on it.
+    stopped: Rc<Cell<bool>>,
 }
 
 impl Asker {
@@ -106,6 +112,9 @@ impl StringProtocol for Asker {
     }
 
     fn connection_lost(&mut self, _: Failure) {
+        if self.stopped.get() {
+            self.questions.give_up();
+        }
         self.order.lost();
     }
 }

@@ -761,7 +761,8 @@ where
             State::Head => transport.lose_connection(),
             // It still takes the last answer. (If it takes nothing, the write stalls.)
             State::Lingering if transport.unsent() > 0 => transport.set_timeout(Some(LINGER)),
-            State::Lingering | State::HandedOver => transport.abort_connection(),
+            // To reset it could take an answer away that the system is still sending.
+            State::Lingering | State::HandedOver => transport.lose_connection(),
             State::Exchange(exchange) if exchange.is_begun() => transport.abort_connection(),
             State::Exchange(_) => self.refuse(transport, BODY_TOO_SLOW),
         }

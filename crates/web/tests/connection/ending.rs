@@ -141,7 +141,7 @@ fn an_answer_is_sent_to_its_end_though_the_peer_reads_slowly_and_goes_on_sending
     assert!(client.received().len() > 200_000);
     assert!(client.is_closed() && client.lost().is_none());
     client.advance(Duration::from_secs(4));
-    assert!(client.lost().is_some());
+    assert_eq!(client.reactor.connections(), 1);
 }
 
 #[test]
@@ -183,9 +183,12 @@ fn who_goes_on_sending_after_the_last_request_is_heard_out() {
         client.send(&script);
         assert_eq!(statuses(&client.received()), ["200"]);
         assert!(client.is_closed());
-        assert!(client.lost().is_none(), "{script}");
+        assert_eq!(client.reactor.connections(), 2, "{script}");
         client.advance(Duration::from_secs(2));
-        assert!(client.lost().is_some());
+        // The server's end is closed. It was not reset: the answer may still be under way (found by
+        // seed 3683 of the chaos runs).
+        assert_eq!(client.reactor.connections(), 1);
+        assert!(client.lost().is_none());
     }
 }
 
