@@ -5,7 +5,6 @@
 //! request.
 
 use std::cell::Cell;
-use std::rc::Rc;
 
 use http::{HeaderMap, StatusCode};
 use ropewalk_core::Connection;
@@ -14,10 +13,10 @@ use ropewalk_core::Connection;
 /// its answer: `103 Early Hints` (RFC 8297), with `Link` fields for what the client will need, or
 /// `100 Continue`, if it is to be sent before the body is read. It goes out at once.
 ///
-/// `false`, and nothing is sent, where no request is being answered (this was not called from within
-/// a handler, or it answers no request of a [`Site`](crate::Site)), where the client speaks HTTP/1.0,
-/// which knows none (RFC 9110, section 15.2), or where `status` is no 1xx, or 101, which is an answer.
-/// Once the answer has begun nothing is sent either.
+/// `false` where no request is being answered (this was not called from within a handler, or it answers
+/// no request of a [`Site`](crate::Site)), and where `status` is no 1xx, or 101, which is an answer.
+/// Nothing is sent either, and nothing said, to a client that speaks HTTP/1.0, which knows none (RFC
+/// 9110, section 15.2), or when the answer has begun.
 ///
 /// ```
 /// use http::{HeaderMap, StatusCode};
@@ -41,8 +40,8 @@ pub fn send_interim(status: StatusCode, fields: HeaderMap) -> bool {
 }
 
 /// The connection whose request is being answered: for its reactor, and for what its layers know of
-/// it, as a client's certificate ([`Transport::fact`](ropewalk_core::Transport::fact)). With HTTP/2
-/// it carries other requests too. `None` outside of a handler.
+/// it, as a client's certificate ([`Transport::fact`](ropewalk_core::Transport::fact)). `None` outside
+/// of a handler.
 ///
 /// ```
 /// use ropewalk_core::Secured;
@@ -72,18 +71,13 @@ thread_local! {
 #[derive(Clone)]
 pub(crate) struct Current {
     pub(crate) connection: Connection,
+    /// Which one of the connection it is.
+    pub(crate) number: u64,
+    /// Sends an interim response to the request of this number.
     pub(crate) interim: Interim,
 }
 
-/// What sends interim responses.
-#[derive(Clone)]
-pub(crate) enum Interim {
-    /// The request is the connection's, with this number. (It costs nothing to make.)
-    OfConnection(fn(&Connection, u64, StatusCode, HeaderMap) -> bool, u64),
-    /// The request is one of many.
-    #[expect(dead_code, reason = "HTTP/2 is to make these")]
-    OfStream(Rc<dyn Fn(StatusCode, HeaderMap) -> bool>),
-}
+pub(crate) type Interim = fn(&Connection, u64, StatusCode, HeaderMap) -> bool;
 
 impl Current {
     /// Makes this the request that is being answered, until the scope is dropped.
@@ -95,10 +89,7 @@ impl Current {
     }
 
     fn send(&self, status: StatusCode, fields: HeaderMap) -> bool {
-        match &self.interim {
-            Interim::OfConnection(send, number) => send(&self.connection, *number, status, fields),
-            Interim::OfStream(send) => send(status, fields),
-        }
+        (self.interim)(&self.connection, self.number, status, fields)
     }
 }
 

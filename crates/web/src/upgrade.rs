@@ -15,9 +15,8 @@ use crate::h1::list_elements;
 ///
 /// It travels in the extensions of a response, past all middleware, and the server hands the
 /// connection over when the head of that response is written: the protocol gets `connection_made`,
-/// then the bytes that came after the request. On HTTP/1.1 that is the connection itself; on HTTP/2 it
-/// is one stream of it, which to the protocol is a connection like any other. It stays on the thread
-/// of the loop: such a response must neither be used nor dropped by another thread.
+/// then the bytes that came after the request. It stays on the thread of the loop: such a response
+/// must neither be used nor dropped by another thread.
 ///
 /// ```
 /// use http::{Request, Response, StatusCode};

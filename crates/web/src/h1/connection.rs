@@ -25,7 +25,7 @@ use super::{
 };
 use crate::access_log::{CLIENT_CLOSED, Entry};
 use crate::body::{BODY_BUFFER, Body, BodyError, BoxError, Segments, incoming};
-use crate::current::{Current, Interim};
+use crate::current::Current;
 use crate::request_info::RequestInfo;
 use crate::upgrade::Upgrade;
 
@@ -257,7 +257,8 @@ where
     fn current(&self, transport: &Transport) -> Current {
         Current {
             connection: transport.connection(),
-            interim: Interim::OfConnection(Self::send_interim, self.requests),
+            number: self.requests,
+            interim: Self::send_interim,
         }
     }
 
