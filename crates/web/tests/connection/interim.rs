@@ -104,6 +104,20 @@ fn a_handler_that_says_continue_says_it_for_the_server() {
 }
 
 #[test]
+fn a_hint_that_comes_too_late_does_not_go_to_the_next_request() {
+    let client = Client::new(site_async(|request| async move {
+        if request.uri().path() == "/first" {
+            // Sent when this callback has returned: the answer has gone before.
+            send_interim(StatusCode::EARLY_HINTS, hint("</a.css>"));
+            return Ok(Response::new(Body::empty()));
+        }
+        std::future::pending().await
+    }));
+    client.send(get("/first") + &get("/second"));
+    assert_eq!(statuses(&client.received()), ["200"]);
+}
+
+#[test]
 fn what_outlives_its_request_sends_nothing_into_the_next_one() {
     let late = Rc::new(Cell::new(None));
     let kept = Rc::clone(&late);
