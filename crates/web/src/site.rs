@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{Request, Response};
+use ipnet::IpNet;
 use ropewalk_core::{Address, ConnectionLimits, Factory, Protocol};
 use tower_service::Service;
 
@@ -58,6 +59,18 @@ impl<S> Site<S> {
     #[must_use]
     pub fn http2(self, limits: Option<h2::Limits>) -> Self {
         self.shared.http2.replace(limits.map(Rc::new));
+        self
+    }
+
+    /// Lets those who connect from these networks ask for `https` URLs over plain text: proxies that end
+    /// TLS before this server, and send it the whole URL. From others it is answered with 421 (RFC 9110,
+    /// section 7.4). Such a request counts as [secure](crate::RequestInfo::secure). None, unless told.
+    ///
+    /// What such a proxy says in `Forwarded` or `X-Forwarded-Proto` is for
+    /// [`TrustedProxiesLayer`](crate::middleware::TrustedProxiesLayer).
+    #[must_use]
+    pub fn trusted_gateways(self, networks: impl IntoIterator<Item = IpNet>) -> Self {
+        self.shared.gateways.replace(networks.into_iter().collect());
         self
     }
 }

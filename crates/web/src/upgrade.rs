@@ -3,7 +3,8 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use http::header::{CONNECTION, HeaderValue, UPGRADE};
+use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue, UPGRADE};
+use http::request::Parts;
 use http::{HeaderMap, Request, Response, StatusCode, Version};
 use ropewalk_core::Protocol;
 use send_wrapper::SendWrapper;
@@ -71,10 +72,26 @@ impl Upgrade {
         }
     }
 
+    /// What a request of HTTP/1.1 says in `Upgrade`, if `Connection` names that.
+    pub(crate) fn offers(request: &Parts) -> Option<Box<[HeaderValue]>> {
+        let fields = &request.headers;
+        if request.version != Version::HTTP_11 || !fields.contains_key(UPGRADE) {
+            return None;
+        }
+        let mut options = fields
+            .get_all(CONNECTION)
+            .iter()
+            .flat_map(|value| list_elements(value.as_bytes()));
+        options
+            .any(|option| option.eq_ignore_ascii_case(b"upgrade"))
+            .then(|| fields.get_all(UPGRADE).iter().cloned().collect())
+    }
+
     /// The answer 101 to a request that [asks for](Self::is_asked_for) `name`, after which `protocol`
     /// has the connection. The body of the request must have come to its end, or the request is
-    /// answered with 500. More fields may be added to the answer. On HTTP/2 the answer is 200, and
-    /// the protocol has the stream.
+    /// answered with 500. One that does not ask for `name` is answered with 426 (RFC 9110, sections 7.8
+    /// and 15.5.22). More fields may be added to the answer. On HTTP/2 the answer is 200, and the
+    /// protocol has the stream.
     ///
     /// # Panics
     /// If `name` is no token.
@@ -100,7 +117,12 @@ impl Upgrade {
         let text = format!("this resource speaks {name} alone: ask for an upgrade to it\n");
         let mut response = Response::new(Body::from(text));
         *response.status_mut() = StatusCode::UPGRADE_REQUIRED;
-        name_protocol(response.headers_mut(), name);
+        let fields = response.headers_mut();
+        fields.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("text/plain; charset=utf-8"),
+        );
+        name_protocol(fields, name);
         response
     }
 

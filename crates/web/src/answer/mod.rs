@@ -26,6 +26,7 @@
 //! | [`Redirect`] | 301, 302, 303, 307 or 308 | none |
 //! | [`Rejection`] | its own | `text/plain`, or `application/problem+json` if that was asked for |
 //! | `Option<T>` | that of `T`; 404 for `None` | |
+//! | [`SessionError`](crate::session::SessionError) | 503 if the store has failed, otherwise 500 | `text/plain` |
 //! | [`BoxError`](crate::BoxError), [`Failure`](ropewalk_core::Failure) | 500, or that of a body that could not be read | `text/plain`; the error itself is in the log only |
 
 mod attachment;

@@ -2,12 +2,19 @@
 
 use std::sync::Arc;
 
-use http::Request;
+use http::{Request, StatusCode};
 
-/// The user of a request: it stands in the extensions of the request, for the handler.
+use crate::Body;
+use crate::answer::Rejection;
+use crate::extract::FromRequestHead;
+
+/// The user of a request: it stands in the extensions of the request, for the handler, which may take it as
+/// a parameter.
 ///
 /// [`HttpAuth`](super::HttpAuth) puts it there, and the name into the access log
-/// ([`AccessLogFields`](crate::AccessLogFields)).
+/// ([`AccessLogFields`](crate::AccessLogFields)). Taken as a parameter where the layer has let somebody
+/// anonymous through, it answers 401 with the layer's challenges. Where something else than the layer puts
+/// it there, take `Option<Authenticated>`: what is to be done without it, nobody else can know.
 ///
 /// ```
 /// use http::Request;
@@ -48,5 +55,33 @@ impl Authenticated {
     #[must_use]
     pub fn scheme(&self) -> &str {
         &self.scheme
+    }
+}
+
+/// In the extensions of a request of which a layer has asked who sends it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked;
+
+impl FromRequestHead for Authenticated {
+    type Rejection = Rejection;
+
+    fn from_request_head(request: &mut Request<Body>) -> Result<Self, Rejection> {
+        if let Some(user) = Self::of(request) {
+            return Ok(user.clone());
+        }
+        let rejection = if request.extensions().get::<Asked>().is_some() {
+            Rejection::new(StatusCode::UNAUTHORIZED, "please log in")
+        } else {
+            tracing::error!(
+                "a handler takes Authenticated, and nobody has asked who sends the request: put the \
+                 layer `HttpAuth` around the route, or take Option<Authenticated>"
+            );
+            Rejection::failed()
+        };
+        Err(rejection.for_request(request.headers()))
+    }
+
+    fn is_absent(request: &Request<Body>) -> bool {
+        Self::of(request).is_none()
     }
 }

@@ -21,12 +21,15 @@ const NONCE_LIFETIME: Duration = Duration::from_secs(5 * 60);
 
 /// Takes `Authorization: Digest` with `qop=auth` and SHA-256, and MD5 for
 /// [those who know no other](Self::allow_md5). A checker gets [`Credentials::UsernameDigest`], for which it has to
-/// know the password or a digest of it, as [`MemoryChecker`](crate::credentials::MemoryChecker) does and a file of
-/// `htpasswd` does not.
+/// know the password or a digest of it, as [`MemoryChecker`](crate::credentials::MemoryChecker) and
+/// [`HtdigestFile`](crate::credentials::HtdigestFile) do and a file of `htpasswd` does not.
 ///
 /// A nonce lives for five minutes, and each of its counts is taken once; a request that comes again is answered with
-/// `stale=true`, as is one whose nonce is too old, and clients then try again by themselves. `userhash`,
-/// `auth-int` and the `-sess` algorithms are not offered.
+/// `stale=true`, as is one whose nonce is too old, and clients then try again by themselves.
+///
+/// `userhash`, `auth-int` and the `-sess` algorithms are not offered, and who uses one all the same gets 400 or 401:
+/// `auth-int` would have a whole body held back before it is known who sends it, and over TLS both protect
+/// from nobody. `Authentication-Info` is not sent.
 ///
 /// Clones share their nonces.
 #[derive(Clone)]
@@ -126,7 +129,7 @@ impl CredentialFactory for DigestCredentialFactory {
         };
         let count = count.ok_or(malformed("nc is no count of eight digits"))?;
         if !parameters.required("qop")?.eq_ignore_ascii_case("auth") {
-            return Err(malformed("qop is not auth"));
+            return Err(malformed("qop is not auth, which is all that was offered"));
         }
         let credentials = DigestCredentials {
             username,

@@ -7,12 +7,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::header::{AUTHORIZATION, CACHE_CONTROL, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use http::{Method, Request, Response, StatusCode, Uri};
 use ropewalk_core::Address;
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::authenticated::Asked;
 use super::authorization::{MalformedAuthorization, split_scheme};
 use super::{AuthParameters, Authenticated};
 use crate::AccessLogFields;
@@ -28,7 +31,7 @@ use crate::{Body, RequestInfo};
 ///
 /// | status | when |
 /// |---|---|
-/// | 401 | there are no credentials, or wrong ones; with a challenge of each scheme |
+/// | 401 | there are no credentials, or wrong ones, or the handler says so; with a challenge of each scheme |
 /// | 400 | the field is malformed, or there are two |
 /// | 403 | the credentials are right, and not enough |
 /// | 429 | too many have failed; with `Retry-After` |
@@ -169,20 +172,33 @@ impl HttpAuth {
         };
         let mut response = page(status, text);
         if status != StatusCode::BAD_REQUEST {
-            let challenges = self
-                .schemes
-                .iter()
-                .flat_map(|scheme| scheme.challenges(refusal));
-            for challenge in challenges {
-                match HeaderValue::from_bytes(challenge.as_bytes()) {
-                    Ok(challenge) => {
-                        response.headers_mut().append(WWW_AUTHENTICATE, challenge);
-                    }
-                    Err(_) => tracing::error!(challenge, "a challenge is no value of a field"),
-                }
-            }
+            self.challenge(refusal, &mut response);
         }
         response
+    }
+
+    fn challenge(&self, refusal: &Refusal, response: &mut Response<Body>) {
+        let challenges = self
+            .schemes
+            .iter()
+            .flat_map(|scheme| scheme.challenges(refusal));
+        for challenge in challenges {
+            match HeaderValue::from_bytes(challenge.as_bytes()) {
+                Ok(challenge) => {
+                    response.headers_mut().append(WWW_AUTHENTICATE, challenge);
+                }
+                Err(_) => tracing::error!(challenge, "a challenge is no value of a field"),
+            }
+        }
+    }
+
+    /// A handler that sends somebody away to log in need not know how that is done here
+    /// (RFC 9110, section 15.5.2: a 401 has a challenge).
+    fn complete(&self, response: &mut Response<Body>) {
+        let is_bare = !response.headers().contains_key(WWW_AUTHENTICATE);
+        if response.status() == StatusCode::UNAUTHORIZED && is_bare {
+            self.challenge(&Refusal::Missing, response);
+        }
     }
 
     fn refuse_login(&self, error: LoginError, credentials: &Credentials) -> Response<Body> {
@@ -217,6 +233,8 @@ fn page(status: StatusCode, text: String) -> Response<Body> {
     let mut response = Response::new(Body::from(text));
     *response.status_mut() = status;
     let headers = response.headers_mut();
+    let text = HeaderValue::from_static("text/plain; charset=utf-8");
+    headers.insert(CONTENT_TYPE, text);
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
@@ -277,11 +295,15 @@ where
                 Ok(AvatarId::Anonymous) => None,
                 Err(error) => return Ok(auth.refuse_login(error, &credentials)),
             };
+            request.extensions_mut().insert(Asked);
             let Some(user) = user else {
-                return inner.call(request).await.map_err(Into::into);
+                let mut response = inner.call(request).await.map_err(Into::into)?;
+                auth.complete(&mut response);
+                return Ok(response);
             };
             request.extensions_mut().insert(user.clone());
             let mut response = inner.call(request).await.map_err(Into::into)?;
+            auth.complete(&mut response);
             // A service may know the user by a better name.
             let logged = &mut AccessLogFields::of(&mut response).user;
             logged.get_or_insert_with(|| user.user().to_owned());

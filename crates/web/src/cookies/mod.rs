@@ -8,6 +8,8 @@
 mod keys;
 mod set_cookie;
 
+use std::convert::Infallible;
+
 use http::{HeaderMap, Request, Response, header};
 
 pub use cookie::{Cookie, CookieBuilder, SameSite};
@@ -15,7 +17,8 @@ pub use keys::{CookieKeys, KeyError, SealedCookies};
 pub use set_cookie::CookieError;
 pub(crate) use set_cookie::{append, removal};
 
-use crate::RequestInfo;
+use crate::extract::FromRequestHead;
+use crate::{Body, RequestInfo};
 use keys::Seal;
 
 /// The cookies of a request, in the order in which they came.
@@ -162,6 +165,14 @@ impl Cookies {
             cookie.set_path("/");
         }
         cookie
+    }
+}
+
+impl FromRequestHead for Cookies {
+    type Rejection = Infallible;
+
+    fn from_request_head(request: &mut Request<Body>) -> Result<Self, Infallible> {
+        Ok(Self::of(request))
     }
 }
 

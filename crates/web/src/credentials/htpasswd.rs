@@ -1,28 +1,18 @@
 //! A password file as Apache has it: `name:hash` in each line, written by `htpasswd`.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::fmt;
-use std::fs::{self, Metadata};
-use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use ropewalk_core::{
     Address, Deferred, DeferredSemaphore, Failure, Permit, ReactorCore, defer_to_thread,
 };
 use sha2::{Digest, Sha256};
 
+use super::watched_file::{PasswordFileError, WatchedFile};
 use super::{AvatarId, Checking, Credentials, CredentialsChecker, LoginError, PasswordHash};
-
-/// The file is looked at no more often than this.
-const LOOK: Duration = Duration::from_secs(1);
-
-const MAX_FILE: u64 = 16 * 1024 * 1024;
 
 /// So many passwords are hashed at a time, so that logins leave threads to others, and so many wait.
 const AT_ONCE: usize = 4;
@@ -60,38 +50,12 @@ pub struct HtpasswdFile {
 
 struct Shared {
     reactor: Rc<dyn ReactorCore>,
-    path: PathBuf,
-    allow_sha1: bool,
-    state: RefCell<State>,
+    file: WatchedFile<Entries>,
     hashing: DeferredSemaphore,
-}
-
-struct State {
-    entries: Rc<Entries>,
-    stamp: Stamp,
-    looked: Instant,
-    epoch: u64,
 }
 
 /// Users and their hashes.
 type Entries = BTreeMap<String, PasswordHash>;
-
-/// What is different when the file is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Stamp {
-    device: u64,
-    inode: u64,
-    length: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
-
-/// Why a password file cannot be used.
-#[derive(Debug)]
-pub struct HtpasswdError {
-    path: PathBuf,
-    source: io::Error,
-}
 
 impl HtpasswdFile {
     /// Reads the file at `path`.
@@ -101,7 +65,7 @@ impl HtpasswdFile {
     pub fn new(
         reactor: Rc<dyn ReactorCore>,
         path: impl Into<PathBuf>,
-    ) -> Result<Self, HtpasswdError> {
+    ) -> Result<Self, PasswordFileError> {
         Self::open(reactor, path.into(), false)
     }
 
@@ -113,7 +77,7 @@ impl HtpasswdFile {
     pub fn allow_sha1(
         reactor: Rc<dyn ReactorCore>,
         path: impl Into<PathBuf>,
-    ) -> Result<Self, HtpasswdError> {
+    ) -> Result<Self, PasswordFileError> {
         Self::open(reactor, path.into(), true)
     }
 
@@ -121,24 +85,13 @@ impl HtpasswdFile {
         reactor: Rc<dyn ReactorCore>,
         path: PathBuf,
         allow_sha1: bool,
-    ) -> Result<Self, HtpasswdError> {
-        let read = read(&path, allow_sha1);
-        let (stamp, entries) = read.map_err(|source| HtpasswdError {
-            path: path.clone(),
-            source,
-        })?;
-        let state = State {
-            entries: Rc::new(entries),
-            stamp,
-            looked: reactor.now(),
-            epoch: 0,
-        };
+    ) -> Result<Self, PasswordFileError> {
+        let parse = move |text: &str, path: &Path| parse(text, path, allow_sha1);
+        let file = WatchedFile::open(Rc::clone(&reactor), path, parse)?;
         Ok(Self {
             shared: Rc::new(Shared {
                 reactor,
-                path,
-                allow_sha1,
-                state: RefCell::new(state),
+                file,
                 hashing: DeferredSemaphore::with_max_waiters(AT_ONCE, MAX_WAITING),
             }),
         })
@@ -147,7 +100,7 @@ impl HtpasswdFile {
     /// How many users it has.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.shared.entries().len()
+        self.shared.file.contents().len()
     }
 
     /// Whether it has none.
@@ -158,42 +111,8 @@ impl HtpasswdFile {
 }
 
 impl Shared {
-    /// What the file says, as of a second ago at most.
-    fn entries(&self) -> Rc<Entries> {
-        let now = self.reactor.now();
-        let known = {
-            let mut state = self.state.borrow_mut();
-            if now.saturating_duration_since(state.looked) < LOOK {
-                return Rc::clone(&state.entries);
-            }
-            state.looked = now;
-            state.stamp
-        };
-        let metadata = fs::metadata(&self.path);
-        if !metadata.is_ok_and(|metadata| Stamp::of(&metadata) == known) {
-            self.read_again();
-        }
-        Rc::clone(&self.state.borrow().entries)
-    }
-
-    fn read_again(&self) {
-        match read(&self.path, self.allow_sha1) {
-            Ok((stamp, entries)) => {
-                let mut state = self.state.borrow_mut();
-                state.stamp = stamp;
-                state.entries = Rc::new(entries);
-                state.epoch += 1;
-            }
-            Err(error) => tracing::error!(
-                path = %self.path.display(),
-                %error,
-                "a password file cannot be read any more; what it said before holds"
-            ),
-        }
-    }
-
     fn check(&self, username: &str, password: &str) -> Deferred<AvatarId> {
-        let entries = self.entries();
+        let entries = self.file.contents();
         let known = entries.get(username);
         let Some(hash) = known.or_else(|| stand_in(&entries, username)).cloned() else {
             return Deferred::fail(Failure::new(LoginError::Unauthorized));
@@ -239,20 +158,8 @@ impl CredentialsChecker for HtpasswdFile {
     }
 
     fn epoch(&self) -> u64 {
-        self.shared.entries();
-        self.shared.state.borrow().epoch
+        self.shared.file.epoch()
     }
-}
-
-fn read(path: &Path, allow_sha1: bool) -> io::Result<(Stamp, Entries)> {
-    let metadata = fs::metadata(path)?;
-    if metadata.len() > MAX_FILE {
-        return Err(io::Error::other(format!(
-            "it is longer than {MAX_FILE} bytes"
-        )));
-    }
-    let text = fs::read_to_string(path)?;
-    Ok((Stamp::of(&metadata), parse(&text, path, allow_sha1)))
 }
 
 fn parse(text: &str, path: &Path, allow_sha1: bool) -> Entries {
@@ -289,35 +196,10 @@ fn parse(text: &str, path: &Path, allow_sha1: bool) -> Entries {
     entries
 }
 
-impl Stamp {
-    fn of(metadata: &Metadata) -> Self {
-        Self {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            length: metadata.len(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-        }
-    }
-}
-
 impl fmt::Debug for HtpasswdFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HtpasswdFile")
-            .field("path", &self.shared.path)
+            .field("path", &self.shared.file.path())
             .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Display for HtpasswdError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = self.path.display();
-        write!(f, "cannot read the password file {path}: {}", self.source)
-    }
-}
-
-impl Error for HtpasswdError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&self.source)
     }
 }

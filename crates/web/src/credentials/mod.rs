@@ -24,11 +24,13 @@
 
 mod apr1;
 mod digest;
+mod htdigest;
 mod htpasswd;
 mod login_cache;
 mod login_limit;
 mod memory;
 mod password_hash;
+mod watched_file;
 
 use std::error::Error;
 use std::fmt;
@@ -41,11 +43,13 @@ use std::time::Duration;
 use ropewalk_core::{Address, Failure};
 
 pub use digest::{DigestAlgorithm, DigestCredentials};
-pub use htpasswd::{HtpasswdError, HtpasswdFile};
+pub use htdigest::HtdigestFile;
+pub use htpasswd::HtpasswdFile;
 pub use login_cache::LoginCache;
 pub use login_limit::LoginLimit;
 pub use memory::MemoryChecker;
 pub use password_hash::{PasswordHash, PasswordHashError};
+pub use watched_file::PasswordFileError;
 
 /// What somebody shows to say who they are.
 #[derive(Clone)]

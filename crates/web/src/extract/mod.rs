@@ -27,6 +27,9 @@
 //! | [`Host`] | the host that was asked, without its port | 400 |
 //! | [`OriginalUri`](crate::OriginalUri) | the target as the client wrote it | |
 //! | [`Extension<T>`] | what a layer has put into the request | 500 |
+//! | [`Session`](crate::session::Session) | the session, loaded | 503 when its store fails; 500 without [`Sessions`](crate::session::Sessions) |
+//! | [`Authenticated`](crate::auth::Authenticated) | who was authenticated | 401 if nobody was; 500 without [`HttpAuth`](crate::auth::HttpAuth) |
+//! | [`Cookies`](crate::cookies::Cookies) | the cookies | |
 //! | [`LastEventId`](crate::sse::LastEventId) | where an event stream is to go on | |
 //! | `RequestInfo` | the peer, and when the request came | 500 outside of a `Site` |
 //! | `Method`, `Uri`, `Version`, `HeaderMap` | as they came | |
@@ -55,6 +58,7 @@ mod path_value;
 mod query;
 
 use std::future::Future;
+use std::pin::Pin;
 
 use http::Request;
 
@@ -72,7 +76,8 @@ pub use query::Query;
 /// What can be taken from the head of a request, at once.
 ///
 /// What must be waited for, such as a row of a database, is for a layer to bring (in the request's
-/// extensions), or for the handler itself.
+/// extensions), or for the handler itself. What a layer brings only when it is wanted, as a session, says
+/// so by [`awaited`](Self::awaited).
 ///
 /// ```
 /// use http::{HeaderMap, Request, StatusCode};
@@ -112,7 +117,17 @@ pub trait FromRequestHead: Sized {
         let _ = request;
         false
     }
+
+    /// What has to happen before it can be taken, if it cannot be taken at once. The router waits for
+    /// that and asks again, until nothing is to be waited for: so it has to end with a failure, too.
+    fn awaited(request: &Request<Body>) -> Option<Awaited> {
+        let _ = request;
+        None
+    }
 }
+
+/// What a [`FromRequestHead`] waits for.
+pub type Awaited = Pin<Box<dyn Future<Output = ()>>>;
 
 /// What needs the whole request.
 #[diagnostic::on_unimplemented(

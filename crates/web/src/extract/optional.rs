@@ -4,7 +4,7 @@ use std::convert::Infallible;
 
 use http::Request;
 
-use super::{FromRequest, FromRequestHead};
+use super::{Awaited, FromRequest, FromRequestHead};
 use crate::Body;
 
 /// What is there and wrong is still answered: a misspelt value is not the same as none.
@@ -16,6 +16,10 @@ impl<T: FromRequestHead> FromRequestHead for Option<T> {
             return Ok(None);
         }
         T::from_request_head(request).map(Some)
+    }
+
+    fn awaited(request: &Request<Body>) -> Option<Awaited> {
+        T::awaited(request)
     }
 }
 
@@ -35,6 +39,10 @@ impl<T: FromRequestHead> FromRequestHead for Result<T, T::Rejection> {
 
     fn from_request_head(request: &mut Request<Body>) -> Result<Self, Infallible> {
         Ok(T::from_request_head(request))
+    }
+
+    fn awaited(request: &Request<Body>) -> Option<Awaited> {
+        T::awaited(request)
     }
 }
 

@@ -184,6 +184,7 @@ where
                 }
                 State::Exchange(exchange) => match exchange.feed(&input[at..]) {
                     Feed::More(consumed) => {
+                        exchange.pace.received(consumed);
                         at += consumed;
                         return at;
                     }
@@ -254,8 +255,11 @@ where
         let mut info = RequestInfo::new(peer, host, transport.now());
         info.secure = self.secure;
         if !info.secure && head.parts.uri.scheme() == Some(&Scheme::HTTPS) {
-            self.state = State::Exchange(Box::new(exchange));
-            return self.refuse(transport, NOT_SECURE);
+            if !self.site.trusts_gateway(&info.peer) {
+                self.state = State::Exchange(Box::new(exchange));
+                return self.refuse(transport, NOT_SECURE);
+            }
+            info.secure = true;
         }
         let body = Body::received(info, received);
         let scope = self.current(transport).enter();
@@ -407,8 +411,15 @@ where
         if exchange.may_end_http(parts.status)
             && let Some(protocol) = Upgrade::take(&mut parts.extensions)
         {
-            self.respond_and_end_http(transport, exchange, &parts, protocol);
-            return Ok(());
+            let is_asked_for = parts.status != StatusCode::SWITCHING_PROTOCOLS
+                || exchange.has_asked_for(&parts.headers);
+            if is_asked_for {
+                self.respond_and_end_http(transport, exchange, &parts, protocol);
+                return Ok(());
+            }
+            tracing::debug!(peer = %transport.peer(), "an upgrade that was not asked for is 426");
+            // Its fields say to what.
+            parts.status = StatusCode::UPGRADE_REQUIRED;
         }
         if parts.status.is_informational() {
             tracing::error!(status = %parts.status, "a handler's answer is no final one");
@@ -680,10 +691,21 @@ where
         if moved || awaited != self.awaited || awaited == Awaited::Request {
             let limits = &self.site.limits;
             self.awaited = awaited;
-            transport.set_timeout(match awaited {
-                Awaited::Nothing => None,
-                Awaited::Head => Some(limits.header_timeout),
-                Awaited::Request | Awaited::Body => Some(limits.idle_timeout),
+            let now = transport.now();
+            let mut pace = match &mut self.state {
+                State::Exchange(exchange) => Some(&mut exchange.pace),
+                _ => None,
+            };
+            transport.set_timeout(match (awaited, &mut pace) {
+                (Awaited::Body, Some(pace)) => Some(pace.wait(now, limits)),
+                (Awaited::Nothing, pace) => {
+                    if let Some(pace) = pace {
+                        pace.pause(now);
+                    }
+                    None
+                }
+                (Awaited::Head, _) => Some(limits.header_timeout),
+                (Awaited::Request | Awaited::Body, _) => Some(limits.idle_timeout),
             });
         }
     }

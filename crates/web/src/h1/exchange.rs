@@ -2,13 +2,17 @@
 
 use std::rc::Rc;
 
+use http::header::{HeaderMap, HeaderValue, UPGRADE};
 use http::{Extensions, Method, StatusCode, Version};
 use ropewalk_core::{Protocol, Segment, Task, Transport};
 
+use super::body_pace::BodyPace;
+use super::fields::list_elements;
 use super::stream::{Gate, PIECE, QUEUE_AHEAD};
 use super::{BodyLength, ChunkedDecoder, Event, RequestError, RequestHead};
 use crate::access_log::Entry;
 use crate::body::{BodyError, BodySender, Segments};
+use crate::upgrade::Upgrade;
 
 pub(super) struct Exchange {
     pub(super) method: Method,
@@ -27,6 +31,9 @@ pub(super) struct Exchange {
     rest: Rest,
     sender: Option<BodySender>,
     expect_continue: bool,
+    pub(super) pace: BodyPace,
+    /// What the request says in `Upgrade`, if that counts.
+    upgrades: Option<Box<[HeaderValue]>>,
 }
 
 /// Where the rest of the answer comes from.
@@ -85,6 +92,8 @@ impl Exchange {
             },
             sender,
             expect_continue: head.expect_continue,
+            pace: BodyPace::default(),
+            upgrades: Upgrade::offers(&head.parts),
         }
     }
 
@@ -136,7 +145,7 @@ impl Exchange {
         }
     }
 
-    fn finish_body(&mut self, end: Result<Option<http::HeaderMap>, BodyError>) {
+    fn finish_body(&mut self, end: Result<Option<HeaderMap>, BodyError>) {
         self.rest = Rest::Nothing;
         if let Some(sender) = &self.sender {
             sender.finish(end.map(|trailers| trailers.filter(|trailers| !trailers.is_empty())));
@@ -174,6 +183,23 @@ impl Exchange {
             _ => status == StatusCode::SWITCHING_PROTOCOLS && self.version == Version::HTTP_11,
         };
         may && self.body_is_complete()
+    }
+
+    /// Whether the request asked for each protocol that an answer with these fields switches to (RFC
+    /// 9110, section 7.8).
+    #[cold]
+    pub(super) fn has_asked_for(&self, answer: &HeaderMap) -> bool {
+        let offered = self.upgrades.iter().flatten();
+        let offered: Vec<&[u8]> = offered
+            .flat_map(|value| list_elements(value.as_bytes()))
+            .collect();
+        let mut chosen = answer
+            .get_all(UPGRADE)
+            .iter()
+            .flat_map(|value| list_elements(value.as_bytes()))
+            .peekable();
+        chosen.peek().is_some()
+            && chosen.all(|one| offered.iter().any(|offer| offer.eq_ignore_ascii_case(one)))
     }
 
     pub(super) fn take_upgrade(&mut self) -> Option<Box<dyn Protocol>> {

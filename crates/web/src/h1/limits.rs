@@ -29,7 +29,17 @@ pub struct Limits {
     pub body: u64,
     /// Time from the first byte of a request to the end of its head. After it: 408. Default: 10 s.
     pub header_timeout: Duration,
-    /// Time without a request after which a connection is closed. Default: 60 s.
+    /// Time in which a request body must come, from when it is waited for; each
+    /// [`body_rate`](Self::body_rate) bytes that have come add a second. After it: 408, or the end where the
+    /// answer has begun. Time in which the server does not read, since the handler is slow, does not count.
+    /// Default: 20 s.
+    pub body_timeout: Duration,
+    /// Bytes a second that a body must bring in the long run, once
+    /// [`body_timeout`](Self::body_timeout) is over. With 0 the time between two pieces is all that is bounded
+    /// ([`idle_timeout`](Self::idle_timeout)), as for bodies that are meant to last. Default: 500.
+    pub body_rate: u64,
+    /// Time without a request, or without a piece of its body, after which a connection is closed.
+    /// Default: 60 s.
     pub idle_timeout: Duration,
     /// Time in which a peer that is owed bytes must take some. After it the connection is aborted.
     /// Default: 30 s.
@@ -50,6 +60,8 @@ impl Default for Limits {
             header_fields: 100,
             body: 1024 * 1024,
             header_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(20),
+            body_rate: 500,
             idle_timeout: Duration::from_secs(60),
             write_stall: Duration::from_secs(30),
             requests_per_connection: 10_000,

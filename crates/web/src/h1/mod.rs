@@ -41,6 +41,7 @@
 //!   for the body, so that it may refuse before.
 
 mod body_length;
+mod body_pace;
 mod chunked;
 mod connection;
 mod error;

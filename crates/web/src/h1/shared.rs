@@ -7,7 +7,8 @@ use std::cell::RefCell;
 use std::rc::{Rc, Weak};
 
 use http::{HeaderMap, HeaderValue};
-use ropewalk_core::{ReactorCore, Transport};
+use ipnet::IpNet;
+use ropewalk_core::{Address, ReactorCore, Transport};
 
 use super::{
     HeadScan, HeadStorage, Limits, RequestError, RequestHead, ResponseHead, encode_response_head,
@@ -21,6 +22,8 @@ pub(crate) struct Shared<S> {
     pub(crate) limits: Limits,
     /// The bounds of HTTP/2, or that it is not spoken.
     pub(crate) http2: RefCell<Option<Rc<h2::Limits>>>,
+    /// What stands before this server, and may speak of https over plain text.
+    pub(crate) gateways: RefCell<Vec<IpNet>>,
     date: DateCache,
     heads: RefCell<HeadStorage>,
 }
@@ -31,9 +34,20 @@ impl<S> Shared<S> {
             service,
             limits,
             http2: RefCell::new(Some(Rc::default())),
+            gateways: RefCell::default(),
             date: DateCache::default(),
             heads: RefCell::default(),
         }
+    }
+
+    /// Whether who is connected from `peer` may say that a request came to it by https.
+    pub(super) fn trusts_gateway(&self, peer: &Address) -> bool {
+        let Some(peer) = peer.socket_addr() else {
+            return false;
+        };
+        let peer = peer.ip().to_canonical();
+        let gateways = self.gateways.borrow();
+        gateways.iter().any(|network| network.contains(&peer))
     }
 
     /// See [`parse_request_head`].

@@ -9,7 +9,7 @@ use crate::answer::IntoResponse;
 use crate::answering::Answering;
 use crate::body::Body;
 use crate::boxed_service::{Answer, BoxService};
-use crate::extract::{FromRequest, FromRequestHead};
+use crate::extract::{Awaited, FromRequest, FromRequestHead};
 
 /// A function that answers requests: see the [module](super).
 ///
@@ -22,6 +22,9 @@ use crate::extract::{FromRequest, FromRequestHead};
 pub trait Handler<M>: 'static {
     /// Answers `request`.
     fn call(self: Rc<Self>, request: Request<Body>) -> Answering<Response<Body>>;
+
+    /// What one of its extractors waits for, before it can be called.
+    fn awaited(request: &Request<Body>) -> Option<Awaited>;
 }
 
 /// A handler with what it shares with others: see [`with_state`].
@@ -58,8 +61,19 @@ pub fn with_state<S: Clone + 'static, F>(state: &S, function: F) -> WithState<S,
 pub(crate) fn service<M, H: Handler<M>>(handler: H) -> BoxService {
     let handler = Rc::new(handler);
     BoxService::from_fn(move |request| {
-        let answer = Rc::clone(&handler).call(request);
-        answer.map(Answer::Ok)
+        let handler = Rc::clone(&handler);
+        let Some(mut awaited) = H::awaited(&request) else {
+            return handler.call(request).map(Answer::Ok);
+        };
+        Answering::new(async move {
+            loop {
+                awaited.await;
+                match H::awaited(&request) {
+                    Some(next) => awaited = next,
+                    None => return Answer::Ok(handler.call(request).await),
+                }
+            }
+        })
     })
 }
 
@@ -102,6 +116,13 @@ macro_rules! handlers {
             $($type: FromRequestHead + 'static,)*
             $last: FromRequest + 'static,
         {
+            #[allow(unused_variables, reason = "there may be no extractor")]
+            fn awaited(request: &Request<Body>) -> Option<Awaited> {
+                let awaited = None;
+                $(let awaited = awaited.or_else(|| $type::awaited(request));)*
+                awaited
+            }
+
             #[allow(non_snake_case, unused_mut, reason = "a name for each type")]
             fn call(self: Rc<Self>, mut request: Request<Body>) -> Answering<Response<Body>> {
                 $(let $type = take!(request, $type);)*
@@ -125,6 +146,13 @@ macro_rules! handlers {
             $($type: FromRequestHead + 'static,)*
             $last: FromRequest + 'static,
         {
+            #[allow(unused_variables, reason = "there may be no extractor")]
+            fn awaited(request: &Request<Body>) -> Option<Awaited> {
+                let awaited = None;
+                $(let awaited = awaited.or_else(|| $type::awaited(request));)*
+                awaited
+            }
+
             #[allow(non_snake_case, unused_mut, reason = "a name for each type")]
             fn call(self: Rc<Self>, mut request: Request<Body>) -> Answering<Response<Body>> {
                 $(let $type = take!(request, $type);)*
@@ -149,6 +177,13 @@ macro_rules! handlers {
             R: IntoResponse,
             $($type: FromRequestHead,)*
         {
+            #[allow(unused_variables, reason = "there may be no extractor")]
+            fn awaited(request: &Request<Body>) -> Option<Awaited> {
+                let awaited = None;
+                $(let awaited = awaited.or_else(|| $type::awaited(request));)*
+                awaited
+            }
+
             #[allow(non_snake_case, unused_mut, unused_variables, reason = "a name for each type")]
             fn call(self: Rc<Self>, mut request: Request<Body>) -> Answering<Response<Body>> {
                 $(let $type = take!(request, $type);)*
@@ -164,6 +199,13 @@ macro_rules! handlers {
             R: Future<Output: IntoResponse> + 'static,
             $($type: FromRequestHead,)*
         {
+            #[allow(unused_variables, reason = "there may be no extractor")]
+            fn awaited(request: &Request<Body>) -> Option<Awaited> {
+                let awaited = None;
+                $(let awaited = awaited.or_else(|| $type::awaited(request));)*
+                awaited
+            }
+
             #[allow(non_snake_case, unused_mut, unused_variables, reason = "a name for each type")]
             fn call(self: Rc<Self>, mut request: Request<Body>) -> Answering<Response<Body>> {
                 $(let $type = take!(request, $type);)*

@@ -3,6 +3,11 @@
 use std::error::Error;
 use std::fmt;
 
+use http::{Response, StatusCode};
+
+use crate::Body;
+use crate::answer::{IntoResponse, Rejection};
+
 /// Why a session cannot be used, or not so.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -56,3 +61,23 @@ impl fmt::Display for SessionError {
 }
 
 impl Error for SessionError {}
+
+impl SessionError {
+    /// What is answered by a handler that fails with it. What is wrong stands in the log alone.
+    pub(super) fn rejection(&self) -> Rejection {
+        if *self == Self::Unavailable {
+            // The layer has told the log why.
+            let text = "the sessions cannot be reached at the moment; please try again";
+            return Rejection::new(StatusCode::SERVICE_UNAVAILABLE, text);
+        }
+        tracing::error!(error = %self, "a handler cannot use its session");
+        Rejection::failed()
+    }
+}
+
+/// 503 where the store has failed; otherwise 500, and the log says why.
+impl IntoResponse for SessionError {
+    fn into_response(self) -> Response<Body> {
+        self.rejection().into_response()
+    }
+}

@@ -1,7 +1,7 @@
 //! Sessions: what a server remembers of a client between its requests.
 //!
-//! [`Sessions`] is a [`tower_layer::Layer`]. A handler behind it gets its [`Session`] by
-//! [`Session::load`], and reads and writes values in it; when it has answered, what was changed is
+//! [`Sessions`] is a [`tower_layer::Layer`]. A handler behind it takes its [`Session`] as a
+//! parameter, or gets it by [`Session::load`], and reads and writes values in it; when it has answered, what was changed is
 //! saved, and the answer goes out after that. A store that fails, or is too slow, makes the answer
 //! a 503: no change is lost without anybody knowing.
 //!
@@ -25,6 +25,7 @@
 //! [`CrossOriginProtection`](crate::auth::CrossOriginProtection) refuses the rest.
 
 mod error;
+mod extractor;
 mod id;
 mod layer;
 mod memory;

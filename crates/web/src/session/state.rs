@@ -107,6 +107,11 @@ impl Handle {
         self.lock().phase == Phase::Loaded
     }
 
+    /// Whether it was neither loaded yet, nor did that fail.
+    pub(super) fn is_to_come(&self) -> bool {
+        matches!(self.lock().phase, Phase::Unloaded | Phase::Wanted)
+    }
+
     /// For whoever wants it and cannot wait: whether it is there.
     pub(super) fn look(&self) -> bool {
         let mut state = self.lock();

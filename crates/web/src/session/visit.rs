@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use http::header::{CACHE_CONTROL, HeaderMap, HeaderValue, RETRY_AFTER, VARY};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, VARY};
 use http::{Request, Response, StatusCode};
 use ropewalk_core::Failure;
 use serde_json::{Map, Value};
@@ -310,6 +310,8 @@ pub(super) fn unavailable() -> Response<Body> {
     ));
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     let headers = response.headers_mut();
+    let text = HeaderValue::from_static("text/plain; charset=utf-8");
+    headers.insert(CONTENT_TYPE, text);
     headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response

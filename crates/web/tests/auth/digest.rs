@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::{Request, StatusCode};
 use ropewalk_web::auth::{AuthParameters, DigestCredentialFactory, HttpAuth};
-use ropewalk_web::credentials::{DigestAlgorithm, MemoryChecker};
+use ropewalk_web::credentials::{DigestAlgorithm, HtdigestFile, MemoryChecker};
 use ropewalk_web::{Body, Randomness};
 
 use super::rig::{Answer, Rig};
@@ -208,4 +208,50 @@ fn a_name_that_is_not_ascii_may_be_sent_in_both_ways() {
         .header(3)
         .replace("username=", "username*=UTF-8''x, username=");
     assert_eq!(rig.send(request(both)).status, StatusCode::BAD_REQUEST);
+}
+
+#[test]
+fn a_file_of_htdigest_lets_those_in_whom_it_has_for_this_realm() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("htdigest");
+    let line = |algorithm: DigestAlgorithm, realm: &str| {
+        let ha1 = algorithm.ha1("Mufasa", realm, "Circle of Life");
+        format!("Mufasa:{realm}:{ha1}\n")
+    };
+    let realm = "the \"plain\"";
+    std::fs::write(&path, line(DigestAlgorithm::Sha256, realm)).unwrap();
+    let rig = Rig::new(|reactor| {
+        let checker = HtdigestFile::new(reactor.clone(), &path).unwrap();
+        let digest = DigestCredentialFactory::new(reactor, realm, &Randomness::system());
+        HttpAuth::new(checker).scheme(digest.unwrap().allow_md5(true))
+    });
+    let ask = |algorithm, password| {
+        let mut client = Client::new(nonce(&rig.ask(None)));
+        client.algorithm = algorithm;
+        client.password = password;
+        rig.ask(Some(&client.header(1))).status
+    };
+    assert_eq!(ask(DigestAlgorithm::Sha256, "Circle of Life"), 200);
+    assert_eq!(ask(DigestAlgorithm::Sha256, "Circle of life"), 401);
+    assert_eq!(ask(DigestAlgorithm::Md5, "Circle of Life"), 401);
+    // It is read again when it has changed.
+    let lines = line(DigestAlgorithm::Md5, realm) + &line(DigestAlgorithm::Sha256, "another");
+    std::fs::write(&path, lines).unwrap();
+    rig.reactor.advance(Duration::from_secs(1));
+    assert_eq!(ask(DigestAlgorithm::Md5, "Circle of Life"), 200);
+    assert_eq!(ask(DigestAlgorithm::Sha256, "Circle of Life"), 401);
+}
+
+#[test]
+fn auth_int_and_a_hashed_name_are_refused_in_words() {
+    let rig = rig(false);
+    let header = Client::new(nonce(&rig.ask(None))).header(1);
+    let answer = rig.ask(Some(&header.replace("qop=auth", "qop=auth-int")));
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+    assert!(answer.text.contains("qop is not auth"), "{}", answer.text);
+    let answer = rig.ask(Some(&format!("{header}, userhash=true")));
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+    assert!(answer.text.contains("hashed"), "{}", answer.text);
+    let answer = rig.ask(Some(&format!("{header}, userhash=false")));
+    assert_eq!(answer.status, StatusCode::OK);
 }

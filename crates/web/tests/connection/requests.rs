@@ -172,3 +172,21 @@ fn an_empty_line_after_a_request_is_no_beginning_of_one() {
     client.send(get("/"));
     assert_eq!(statuses(&client.received()), ["200"]);
 }
+
+/// RFC 9110, section 7.4: "Unless the connection is from a trusted gateway".
+#[test]
+fn https_is_asked_for_over_plain_text_by_trusted_gateways_alone() {
+    let ask = |networks: &[&str]| {
+        let networks = networks.iter().map(|network| network.parse().unwrap());
+        let site = Site::new(handler_fn(|request: Request<Body>| {
+            let secure = ropewalk_web::RequestInfo::of(&request).unwrap().secure;
+            Response::new(Body::from(format!("secure={secure}")))
+        }));
+        let client = Client::new(Rc::new(site.trusted_gateways(networks)));
+        client.send("GET https://example.com/ HTTP/1.1\r\nHost: example.com\r\n\r\n");
+        client.received()
+    };
+    assert_eq!(statuses(&ask(&[])), ["421"]);
+    assert_eq!(statuses(&ask(&["203.0.113.0/24"])), ["421"]);
+    assert!(ask(&["203.0.113.0/24", "0.0.0.0/0", "::/0"]).ends_with("secure=true"));
+}

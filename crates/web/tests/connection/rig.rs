@@ -127,10 +127,16 @@ where
     F: Fn(Request<Body>) -> A + 'static,
     A: Future<Output = Result<Response<Body>, BoxError>> + 'static,
 {
-    Rc::new(Site::new(AsyncHandler(Rc::new(handler))))
+    Rc::new(Site::new(AsyncHandler::new(handler)))
 }
 
-struct AsyncHandler<F>(Rc<F>);
+pub(crate) struct AsyncHandler<F>(Rc<F>);
+
+impl<F> AsyncHandler<F> {
+    pub(crate) fn new(handler: F) -> Self {
+        Self(Rc::new(handler))
+    }
+}
 
 impl<F> Clone for AsyncHandler<F> {
     fn clone(&self) -> Self {

@@ -102,13 +102,15 @@ fn a_request_whose_body_has_not_ended_is_not_upgraded() {
     assert!(client.received().ends_with("hello;HEL"));
 }
 
+/// Switches, whoever asks for what.
+fn eager() -> Rc<dyn Factory> {
+    Rc::new(Site::new(handler_fn(|_: Request<Body>| {
+        Upgrade::to("shout", Shout)
+    })))
+}
+
 #[test]
 fn an_upgrade_that_nobody_can_follow_is_an_error_of_the_handler() {
-    let eager = || -> Rc<dyn Factory> {
-        Rc::new(Site::new(handler_fn(|_: Request<Body>| {
-            Upgrade::to("shout", Shout)
-        })))
-    };
     let client = Client::new(eager());
     client.send("GET / HTTP/1.0\r\n\r\n");
     assert_eq!(statuses(&client.received()), ["500"]);
@@ -122,6 +124,30 @@ fn an_upgrade_that_nobody_can_follow_is_an_error_of_the_handler() {
     }))));
     client.send(format!("{ASK}\r\n"));
     assert_eq!(statuses(&client.received()), ["500"]);
+}
+
+/// RFC 9110, section 7.8: "A server MUST NOT switch to a protocol that was not indicated by the client".
+#[test]
+fn an_upgrade_that_was_not_asked_for_is_426_and_http_goes_on() {
+    for fields in [
+        "",
+        "Connection: upgrade\r\n",
+        "Upgrade: shout\r\n",
+        "Connection: upgrade\r\nUpgrade: shouting, h2c\r\n",
+        "Connection: upgrade\r\nUpgrade: \r\n",
+    ] {
+        let client = Client::new(eager());
+        client.send(format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n"));
+        let seen = client.received();
+        assert!(seen.starts_with("HTTP/1.1 426 "), "{fields:?}: {seen}");
+        assert!(seen.contains("upgrade: shout\r\n"), "{seen}");
+        assert!(seen.contains("connection: upgrade\r\n"), "{seen}");
+        client.send(get("/"));
+        assert_eq!(statuses(&client.received()), ["426"]);
+    }
+    let client = Client::new(eager());
+    client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: h2c\r\nUpgrade: Shout\r\n\r\n");
+    assert_eq!(statuses(&client.received()), ["101"]);
 }
 
 #[test]

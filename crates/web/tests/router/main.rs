@@ -13,6 +13,7 @@ mod events;
 mod extraction;
 mod forms;
 mod handlers;
+mod layers;
 mod resources;
 mod rig;
 mod routing;
