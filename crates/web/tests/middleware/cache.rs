@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, Request, Response};
 use ropewalk_web::middleware::CacheLayer;
-use ropewalk_web::{Body, BodyWriter, BoxError, handler_fn};
+use ropewalk_web::{Body, BodyWriter, BoxError, Router, handler_fn};
 use tower_layer::Layer;
 
 use crate::rig::{Signal, World, handler_async, handler_fallible};
@@ -466,4 +466,25 @@ fn what_is_kept_is_bounded_in_bytes() {
     assert!((40_000..=50_000).contains(&held), "{held}");
     assert!(world.get("/99", &[]).header("age").is_some());
     assert!(world.get("/0", &[]).header("age").is_none());
+}
+
+#[test]
+fn what_two_routes_give_one_path_is_kept_apart() {
+    let world = World::new(|reactor| {
+        let layer = CacheLayer::new(reactor, 100_000);
+        let shop = |name: &'static str| {
+            layer.layer(handler_fn(move |request: Request<Body>| {
+                let answer = Response::builder().header("cache-control", "max-age=10");
+                let text = format!("{name} {}", request.uri().path());
+                answer.body(Body::from(text)).unwrap()
+            }))
+        };
+        let router = Router::builder().nest("/tea", shop("tea")).nest("/rope", shop("rope"));
+        router.build().unwrap()
+    });
+    for _ in 0..2 {
+        assert_eq!(world.get("/tea/list", &[]).text(), "tea /list");
+        assert_eq!(world.get("/rope/list", &[]).text(), "rope /list");
+    }
+    assert!(world.get("/rope/list", &[]).header("age").is_some());
 }

@@ -16,7 +16,7 @@ use http::header::{
     CACHE_CONTROL, HOST, HeaderMap, HeaderValue, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH,
     IF_RANGE, IF_UNMODIFIED_SINCE, PRAGMA, RANGE, UPGRADE,
 };
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode, Uri};
 use ropewalk_core::ReactorTime;
 use tower_layer::Layer;
 
@@ -27,7 +27,7 @@ use super::answering::refusal;
 use super::cache_control::CacheControl;
 use super::entity_tag::not_modified;
 use crate::files::conditional::{Validators, Verdict, judge};
-use crate::{Body, RequestInfo};
+use crate::{Body, OriginalUri, RequestInfo};
 
 /// A longer body is not kept.
 const LONGEST: usize = 1024 * 1024;
@@ -39,7 +39,7 @@ const LONGEST: usize = 1024 * 1024;
 /// `ETag` or a `Last-Modified`). It is not when it says `no-store`, `private` or `Vary: *`, sets a
 /// cookie, is a part, or is longer than 1 MiB; nor, if the request had an `Authorization`, unless
 /// it says `public`, `s-maxage` or `must-revalidate`. Requests are told apart by scheme, host, path
-/// and query, and by what the answer's `Vary` names.
+/// and query, as the client wrote them and as they came here, and by what the answer's `Vary` names.
 ///
 /// An answer that is kept answers GET and HEAD, with its `Age`, and conditional requests with 304.
 /// When it is stale, the service within is asked whether it has changed, by its entity tag or its
@@ -282,8 +282,14 @@ fn target(request: &Request<Body>) -> Arc<str> {
     let host = uri
         .authority()
         .map_or(&*host, |authority| authority.as_str());
-    let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    format!("{scheme}://{}{path}", host.to_ascii_lowercase()).into()
+    let path = |uri: &Uri| uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
+    // Behind a router two targets may have one path; behind a rewrite one target may have two.
+    let within = match request.extensions().get::<OriginalUri>() {
+        Some(_) => format!(" {}", path(uri)),
+        None => String::new(),
+    };
+    let path = path(OriginalUri::of(request));
+    format!("{scheme}://{}{path}{within}", host.to_ascii_lowercase()).into()
 }
 
 /// The directives of a request; `Pragma: no-cache` is one where there are no others (RFC 9111,
