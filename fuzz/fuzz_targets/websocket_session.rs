@@ -12,7 +12,7 @@ use libfuzzer_sys::fuzz_target;
 use ropewalk_core::testing::MemoryReactor;
 use ropewalk_core::{Panicked, Protocol, Transport};
 use ropewalk_web::websocket::{
-    Closed, Deflate, Options, Random, Role, Session, WebSocket, WebSocketProtocol,
+    Closed, Deflate, Options, Role, Session, WebSocket, WebSocketProtocol,
 };
 
 const LONGEST: usize = 4096;
@@ -38,9 +38,8 @@ fn run(role: Role, input: &[u8], split: usize) -> (Vec<String>, Vec<u8>) {
     options.deflate = Some(Deflate::default());
     let told = Rc::default();
     let answered = Rc::default();
-    let random = Random::new(|bytes| bytes.fill(7));
     let teller = Teller(Rc::clone(&told));
-    let session = Box::new(Session::compressed(role, &options, Some(random), teller));
+    let session = Box::new(Session::compressed(role, &options, teller));
     let peer = Box::new(Peer(Rc::clone(&answered)));
     let reactor = MemoryReactor::new();
     reactor.set_split(split);

@@ -10,10 +10,9 @@ use bytes::Bytes;
 use http::Request;
 use ropewalk_core::Failure;
 use ropewalk_web::websocket::{
-    CloseCode, Closed, Deflate, Options, Random, WebSocket, WebSocketClient, WebSocketProtocol,
-    upgrade,
+    CloseCode, Closed, Deflate, Options, WebSocket, WebSocketClient, WebSocketProtocol, upgrade,
 };
-use ropewalk_web::{Body, Site, handler_fn};
+use ropewalk_web::{Body, Randomness, Site, handler_fn};
 
 use crate::program::Program;
 use crate::questions::{Questions, answer, question};
@@ -46,12 +45,16 @@ pub(crate) fn call(program: &Program) {
         Duration::from_secs(24),
         |program| {
             let for_masks = program.clone();
-            let random = Random::new(move |bytes| {
+            let randomness = Randomness::new(move |bytes| {
                 for byte in bytes {
                     *byte = for_masks.below(256) as u8;
                 }
             });
-            let client = WebSocketClient::new(random).options(options());
+            let options = Options {
+                randomness,
+                ..options()
+            };
+            let client = WebSocketClient::new().options(options);
             let asker = Asker {
                 questions: Questions::new(program, NAME, LONGEST),
                 order: Order::new(program.checker(), "client of websockets"),

@@ -3,7 +3,6 @@
 //! Protocol code has no randomness of its own, so that a simulated run is the same run each time.
 //! In earnest it is the operating system's; a test or a simulated host gives a generator with a seed.
 
-use std::cell::RefCell;
 use std::fmt;
 use std::io;
 use std::rc::Rc;
@@ -17,10 +16,9 @@ use std::rc::Rc;
 /// Randomness::system().fill(&mut bytes)?;
 /// assert_ne!(bytes, [0; 16]);
 ///
-/// let mut next = 0;
-/// let counted = Randomness::new(move |bytes| bytes.fill({ next += 1; next }));
-/// counted.fill(&mut bytes)?;
-/// assert_eq!(bytes, [1; 16]);
+/// let foreseen = Randomness::new(|bytes| bytes.fill(7)); // for a test
+/// foreseen.fill(&mut bytes)?;
+/// assert_eq!(bytes, [7; 16]);
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Clone)]
@@ -29,12 +27,12 @@ pub struct Randomness {
 }
 
 /// Fills what it is given.
-type Generator = dyn FnMut(&mut [u8]);
+type Generator = dyn Fn(&mut [u8]);
 
 #[derive(Clone)]
 enum Source {
     System,
-    Lent(Rc<RefCell<Generator>>),
+    Lent(Rc<Generator>),
 }
 
 impl Randomness {
@@ -46,28 +44,24 @@ impl Randomness {
         }
     }
 
-    /// Of a generator of the caller's, for tests and simulated worlds. `fill` must not use this
-    /// source itself.
+    /// Of a generator of the caller's, for tests and simulated worlds.
     #[must_use]
-    pub fn new(fill: impl FnMut(&mut [u8]) + 'static) -> Self {
+    pub fn new(fill: impl Fn(&mut [u8]) + 'static) -> Self {
         Self {
-            source: Source::Lent(Rc::new(RefCell::new(fill))),
+            source: Source::Lent(Rc::new(fill)),
         }
     }
 
     /// Fills `bytes`.
     ///
     /// # Errors
-    /// The operating system gives none, or a generator was asked from within itself.
+    /// The operating system gives none.
     pub fn fill(&self, bytes: &mut [u8]) -> io::Result<()> {
         match &self.source {
             Source::System => getrandom::fill(bytes).map_err(|error| {
                 io::Error::other(format!("the operating system gives no randomness: {error}"))
             }),
             Source::Lent(generator) => {
-                let mut generator = generator.try_borrow_mut().map_err(|_| {
-                    io::Error::other("a generator of randomness was asked from within itself")
-                })?;
                 generator(bytes);
                 Ok(())
             }

@@ -9,9 +9,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
 
-use ropewalk::web::websocket::{
-    Deflate, Message, Options, Random, WebSocketClient, WebSocketStream,
-};
+use ropewalk::web::websocket::{Deflate, Message, Options, WebSocketClient, WebSocketStream};
 use ropewalk::{Deferred, Failure, Handle, Reactor, Retry};
 use serde_json::Value;
 
@@ -117,7 +115,7 @@ fn the_client_passes_the_fuzzing_server() {
     options.limits.message = 16 * 1024 * 1024;
     options.limits.frame = 17 * 1024 * 1024;
     options.deflate = Some(Deflate::default());
-    let client = WebSocketClient::new(Random::system()).options(options);
+    let client = WebSocketClient::new().options(options);
     let reactor = Reactor::new().unwrap();
     let handle = reactor.handle();
     let result: Rc<Cell<Option<Result<(), Failure>>>> = Rc::default();

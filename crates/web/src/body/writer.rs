@@ -61,6 +61,11 @@ impl BodyWriter {
         }
     }
 
+    /// Whether nobody reads the body any more.
+    pub(crate) fn is_dropped(&self) -> bool {
+        self.sender().is_dropped()
+    }
+
     /// Waits until nobody reads the body any more.
     pub async fn dropped(&mut self) {
         poll_fn(|cx| {

@@ -102,6 +102,10 @@ impl SseWriter {
         .await
     }
 
+    pub(super) fn is_gone(&self) -> bool {
+        self.0.body.borrow().is_dropped()
+    }
+
     /// Waits until the reader is gone.
     pub async fn gone(&mut self) {
         poll_fn(|cx| {

@@ -12,34 +12,31 @@ use ropewalk_core::{
 };
 
 use super::client_handshake::{Handshake, HandshakeError};
+use super::key::new_key;
 use super::stream::StreamProtocol;
-use super::{Options, Random, Role, Session, WebSocket, WebSocketProtocol, WebSocketStream};
+use super::{Options, Role, Session, WebSocket, WebSocketProtocol, WebSocketStream};
 
 /// Connects to WebSockets: Twisted's `WebSocketClientEndpoint`.
 ///
 /// ```
-/// use ropewalk_web::websocket::{Options, Random, WebSocketClient};
+/// use ropewalk_web::websocket::{Options, WebSocketClient};
 ///
 /// let mut options = Options::default();
 /// options.subprotocols = vec!["chat".into()];
-/// let client = WebSocketClient::new(Random::system()).options(options);
+/// let client = WebSocketClient::new().options(options);
 /// # let _ = client;
 /// // client.connect_stream(&reactor, "wss://example.com/chat").await?
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct WebSocketClient {
     options: Options,
-    random: Random,
 }
 
 impl WebSocketClient {
-    /// A client whose masks come from `random`: [`Random::system`] in earnest.
+    /// A client with the default [`Options`].
     #[must_use]
-    pub fn new(random: Random) -> Self {
-        Self {
-            options: Options::default(),
-            random,
-        }
+    pub fn new() -> Self {
+        Self::default()
     }
 
     /// Sets the options.
@@ -77,16 +74,18 @@ impl WebSocketClient {
         uri: &Uri,
         protocol: impl WebSocketProtocol,
     ) -> Deferred<WebSocket> {
-        let request = Handshake::new(uri, &self.options, &self.random);
-        let handshake = match request {
+        let handshake = match new_key(&self.options.randomness) {
+            Ok(key) => Handshake::new(uri, &self.options, key).map_err(Failure::from),
+            Err(error) => Err(Failure::from(error).context("drawing the key of a WebSocket")),
+        };
+        let handshake = match handshake {
             Ok(handshake) => handshake,
-            Err(error) => return Deferred::fail(error),
+            Err(failure) => return Deferred::fail(failure),
         };
         let slot: Rc<Slot> = Rc::default();
         let opening = Opening {
             handshake,
             options: self.options.clone(),
-            random: self.random.clone(),
             protocol: Some(protocol),
             opened: Rc::clone(&slot),
         };
@@ -177,7 +176,6 @@ type Slot = Cell<Option<Resolver<WebSocket>>>;
 struct Opening<P> {
     handshake: Handshake,
     options: Options,
-    random: Random,
     protocol: Option<P>,
     opened: Rc<Slot>,
 }
@@ -207,11 +205,9 @@ impl<P: WebSocketProtocol> Protocol for Opening<P> {
                 let Some(protocol) = self.protocol.take() else {
                     return;
                 };
-                let random = Some(self.random.clone());
                 let (subprotocol, agreed) = (answer.subprotocol, answer.agreed);
                 let (role, options) = (Role::Client, &self.options);
-                let mut session =
-                    Session::new(role, options, random, subprotocol, agreed, protocol);
+                let mut session = Session::new(role, options, subprotocol, agreed, protocol);
                 session.opens_for(self.opened.take());
                 transport.exchange_protocol(Box::new(session), &answer.rest);
             }

@@ -9,8 +9,8 @@ use http::{StatusCode, Uri};
 
 use super::deflate_offer::Agreed;
 use super::extension::{extensions, is_token_byte};
-use super::key::{accept, new_key};
-use super::{Deflate, Options, Random};
+use super::key::accept;
+use super::{Deflate, Options};
 use crate::h1::list_elements;
 
 /// The head of an answer is no longer than this, and has no more fields.
@@ -54,12 +54,7 @@ pub enum HandshakeError {
 }
 
 impl Handshake {
-    pub(crate) fn new(
-        uri: &Uri,
-        options: &Options,
-        random: &Random,
-    ) -> Result<Self, HandshakeError> {
-        let key = new_key(random);
+    pub(crate) fn new(uri: &Uri, options: &Options, key: String) -> Result<Self, HandshakeError> {
         let host = uri.authority().ok_or(HandshakeError::Url)?;
         let default_port = match uri.scheme_str() {
             Some("wss" | "https") => 443,

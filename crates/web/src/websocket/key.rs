@@ -1,18 +1,20 @@
 //! `Sec-WebSocket-Key` and its answer: RFC 6455, sections 4.1 and 4.2.2.
 
+use std::io;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest, Sha1};
 
-use super::Random;
+use crate::Randomness;
 
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// 16 bytes that nobody can foresee.
-pub(crate) fn new_key(random: &Random) -> String {
+pub(crate) fn new_key(randomness: &Randomness) -> io::Result<String> {
     let mut nonce = [0; 16];
-    random.fill(&mut nonce);
-    STANDARD.encode(nonce)
+    randomness.fill(&mut nonce)?;
+    Ok(STANDARD.encode(nonce))
 }
 
 /// Whether it is 16 bytes.
@@ -40,7 +42,7 @@ mod tests {
 
     #[test]
     fn a_key_is_16_bytes() {
-        assert!(is_key(new_key(&Random::system()).as_bytes()));
+        assert!(is_key(new_key(&Randomness::system()).unwrap().as_bytes()));
         for key in [
             &b""[..],
             b"AAAA",

@@ -1,82 +1,42 @@
 //! Masking, RFC 6455, section 5.3: what a client sends looks like chance to whatever stands between.
 //!
 //! The keys must not be foreseen by who writes the messages (section 10.3), so they come from
-//! randomness that is lent: a [`Random`].
+//! randomness that is lent.
 
 use std::cell::Cell;
-use std::fmt;
-use std::rc::Rc;
+use std::io;
+
+use crate::Randomness;
 
 /// Keys are drawn so many bytes at a time.
 const DRAWN: usize = 64;
 
-/// Where a client's masks and its `Sec-WebSocket-Key` come from: something that fills bytes with
-/// what nobody can foresee, the system's randomness in earnest. The masks change the bytes on the
-/// wire and never their number, so a simulated run is the same run whatever is lent.
-///
-/// ```
-/// use ropewalk_web::websocket::Random;
-///
-/// let fixed = Random::new(|bytes| bytes.fill(7)); // for a test
-/// let system = Random::system();
-/// # let _ = (fixed, system);
-/// ```
-#[derive(Clone)]
-pub struct Random {
-    fill: Rc<Fill>,
-}
-
-type Fill = dyn Fn(&mut [u8]);
-
 /// The keys of one client's frames.
 pub(crate) struct Masks {
-    random: Random,
+    randomness: Randomness,
     drawn: Cell<[u8; DRAWN]>,
     used: Cell<usize>,
 }
 
-impl Random {
-    /// From what fills a slice.
-    #[must_use]
-    pub fn new(fill: impl Fn(&mut [u8]) + 'static) -> Self {
-        Self {
-            fill: Rc::new(fill),
-        }
-    }
-
-    /// The system's.
-    ///
-    /// # Panics
-    /// When it is drawn from, on a system that has none.
-    #[must_use]
-    pub fn system() -> Self {
-        Self::new(|bytes| getrandom::fill(bytes).expect("the system gives random bytes"))
-    }
-
-    pub(crate) fn fill(&self, bytes: &mut [u8]) {
-        (self.fill)(bytes);
-    }
-}
-
 impl Masks {
-    pub(crate) fn new(random: Random) -> Self {
+    pub(crate) fn new(randomness: Randomness) -> Self {
         Self {
-            random,
+            randomness,
             drawn: Cell::new([0; DRAWN]),
             used: Cell::new(DRAWN),
         }
     }
 
-    pub(crate) fn next(&self) -> [u8; 4] {
+    pub(crate) fn next(&self) -> io::Result<[u8; 4]> {
         if self.used.get() >= DRAWN {
             let mut drawn = [0; DRAWN];
-            self.random.fill(&mut drawn);
+            self.randomness.fill(&mut drawn)?;
             self.drawn.set(drawn);
             self.used.set(0);
         }
         let (drawn, at) = (self.drawn.get(), self.used.get());
         self.used.set(at + 4);
-        [drawn[at], drawn[at + 1], drawn[at + 2], drawn[at + 3]]
+        Ok([drawn[at], drawn[at + 1], drawn[at + 2], drawn[at + 3]])
     }
 }
 
@@ -92,12 +52,6 @@ pub(crate) fn apply_mask(bytes: &mut [u8], mut key: [u8; 4], offset: u64) {
     }
     for (byte, key) in rest.iter_mut().zip(key.iter().cycle()) {
         *byte ^= key;
-    }
-}
-
-impl fmt::Debug for Random {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Random")
     }
 }
 
@@ -125,13 +79,13 @@ mod tests {
     #[test]
     fn no_key_is_used_twice() {
         let count = Cell::new(0_u8);
-        let masks = Masks::new(Random::new(move |bytes| {
+        let masks = Masks::new(Randomness::new(move |bytes| {
             count.set(count.get() + 1);
             for (at, byte) in bytes.iter_mut().enumerate() {
                 *byte = count.get().wrapping_mul(64).wrapping_add(at as u8);
             }
         }));
-        let mut keys: Vec<_> = (0..40).map(|_| masks.next()).collect();
+        let mut keys: Vec<_> = (0..40).map(|_| masks.next().unwrap()).collect();
         keys.sort_unstable();
         keys.dedup();
         assert_eq!(keys.len(), 40);

@@ -43,12 +43,11 @@ mod stream;
 mod upgrade;
 mod utf8;
 
-pub use broadcast::{Broadcast, BroadcastReport, SlowReader};
+pub use broadcast::Broadcast;
 pub use client::WebSocketClient;
 pub use client_handshake::HandshakeError;
 pub use close::{CloseCode, Closed};
 pub use error::WebSocketError;
-pub use masking::Random;
 pub use message::Message;
 pub use options::{Deflate, KeepAlive, Limits, Options, OriginCheck, OriginPolicy, Role};
 pub use prepared::PreparedMessage;

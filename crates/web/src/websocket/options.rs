@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderValue};
 
 use super::deflate::Spare;
+use crate::Randomness;
 
 /// Which side one is: a client masks what it sends, a server does not (RFC 6455, section 5.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +56,9 @@ pub struct Options {
     pub origins: OriginPolicy,
     /// What a client sends beside what it must: `Origin`, `Cookie`, `Authorization`.
     pub headers: HeaderMap,
+    /// Where a client's masks and its `Sec-WebSocket-Key` come from: the system's. Masks change the
+    /// bytes on the wire and never their number, so a simulated run is the same run whatever is lent.
+    pub randomness: Randomness,
 }
 
 /// What is bounded.

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ropewalk_core::{Connection, Transport, WriteBufferFull};
+use ropewalk_core::{Connection, Failure, Transport, WriteBufferFull};
 
 use super::close::CloseFrame;
 use super::encoder::{Encoder, Frame, header};
@@ -31,6 +31,9 @@ const PIECE: usize = 64 * 1024;
 
 /// Messages up to this length are put behind their heads by copying them.
 const SHORT: usize = 4096;
+
+/// There is no randomness.
+struct MaskMissing;
 
 pub(crate) struct Sender {
     connection: OnceCell<Connection>,
@@ -109,7 +112,9 @@ impl Sender {
             if !self.may_send(transport) {
                 return false;
             }
-            let mask = self.mask();
+            let Ok(mask) = self.mask(transport) else {
+                return false;
+            };
             let compressed = self.encoder.borrow_mut().compress(message);
             let has_room = self.queued.get() == 0 && transport.unsent() <= AHEAD;
             match compressed {
@@ -145,7 +150,9 @@ impl Sender {
             if !self.may_send(transport) {
                 return false;
             }
-            let mask = self.mask();
+            let Ok(mask) = self.mask(transport) else {
+                return false;
+            };
             let compressed = self.encoder.borrow_mut().compress(&payload);
             let frame = match compressed {
                 Some(compressed) => Frame::new(opcode, true, compressed, mask),
@@ -215,8 +222,15 @@ impl Sender {
         if self.close_sent.get() {
             return false;
         }
-        let frame = Frame::new(opcode, false, Bytes::copy_from_slice(payload), self.mask());
-        self.act(|transport| self.push(transport, &frame)).is_some()
+        let send = |transport: &mut Transport| {
+            let Ok(mask) = self.mask(transport) else {
+                return false;
+            };
+            let payload = Bytes::copy_from_slice(payload);
+            self.push(transport, &Frame::new(opcode, false, payload, mask));
+            true
+        };
+        self.act(send) == Some(true)
     }
 
     pub(crate) fn is_close_sent(&self) -> bool {
@@ -277,8 +291,13 @@ impl Sender {
         true
     }
 
-    fn mask(&self) -> Option<[u8; 4]> {
-        self.masks.as_ref().map(Masks::next)
+    /// A client's mask for one more frame. Without one there is no frame, and the connection ends.
+    fn mask(&self, transport: &mut Transport) -> Result<Option<[u8; 4]>, MaskMissing> {
+        let mask = self.masks.as_ref().map(Masks::next).transpose();
+        mask.map_err(|error| {
+            transport.abort_with(Failure::from(error).context("masking a frame of a WebSocket"));
+            MaskMissing
+        })
     }
 
     fn push(&self, transport: &mut Transport, frame: &Frame) {

@@ -20,9 +20,7 @@ use super::deflate_offer::Agreed;
 use super::encoder::Encoder;
 use super::masking::Masks;
 use super::sender::Sender;
-use super::{
-    CloseCode, Closed, Options, Random, Role, WebSocket, WebSocketError, WebSocketProtocol,
-};
+use super::{CloseCode, Closed, Options, Role, WebSocket, WebSocketError, WebSocketProtocol};
 
 /// One WebSocket, as the protocol of a connection whose opening handshake was done:
 /// [`upgrade`](super::upgrade) and [`WebSocketClient`](super::WebSocketClient) make them. For those
@@ -31,7 +29,7 @@ use super::{
 /// ```
 /// use bytes::Bytes;
 /// use ropewalk_core::testing::Pair;
-/// use ropewalk_web::websocket::{Options, Random, Session, WebSocket, WebSocketProtocol};
+/// use ropewalk_web::websocket::{Options, Session, WebSocket, WebSocketProtocol};
 ///
 /// struct Echo;
 /// impl WebSocketProtocol for Echo {
@@ -56,7 +54,7 @@ use super::{
 ///
 /// let options = Options::default();
 /// let server = Session::server(&options, Echo);
-/// let client = Session::client(&options, Random::system(), Greeter);
+/// let client = Session::client(&options, Greeter);
 /// let pair = Pair::new(client, server);
 /// pair.run();
 /// assert!(!pair.client().is_connected());
@@ -90,27 +88,26 @@ impl<P: WebSocketProtocol> Session<P> {
     /// The server's end, without extensions.
     #[must_use]
     pub fn server(options: &Options, protocol: P) -> Self {
-        Self::new(Role::Server, options, None, None, None, protocol)
+        Self::new(Role::Server, options, None, None, protocol)
     }
 
-    /// The client's end, without extensions. Its masks come from `random`.
+    /// The client's end, without extensions.
     #[must_use]
-    pub fn client(options: &Options, random: Random, protocol: P) -> Self {
-        Self::new(Role::Client, options, Some(random), None, None, protocol)
+    pub fn client(options: &Options, protocol: P) -> Self {
+        Self::new(Role::Client, options, None, None, protocol)
     }
 
     /// Both ends of a connection that is compressed as these options ask, each for its part.
     #[doc(hidden)]
     #[must_use]
-    pub fn compressed(role: Role, options: &Options, random: Option<Random>, protocol: P) -> Self {
+    pub fn compressed(role: Role, options: &Options, protocol: P) -> Self {
         let agreed = options.deflate.as_ref().and_then(Agreed::with_itself);
-        Self::new(role, options, random, None, agreed, protocol)
+        Self::new(role, options, None, agreed, protocol)
     }
 
     pub(crate) fn new(
         role: Role,
         options: &Options,
-        random: Option<Random>,
         subprotocol: Option<Rc<str>>,
         agreed: Option<Agreed>,
         protocol: P,
@@ -121,7 +118,7 @@ impl<P: WebSocketProtocol> Session<P> {
             agreed.and_then(|agreed| agreed.deflater(role, deflate.level, deflate.spare));
         let sender = Rc::new(Sender::new(
             subprotocol,
-            random.map(Masks::new),
+            (role == Role::Client).then(|| Masks::new(options.randomness.clone())),
             Encoder::new(deflater, deflate.threshold),
             options.limits.unsent,
             options.limits.handshake,

@@ -37,7 +37,7 @@ const MESSAGE: usize = 64;
 /// use http::Request;
 /// use ropewalk_core::testing::MemoryReactor;
 /// use ropewalk_core::ReactorTasks;
-/// use ropewalk_web::websocket::{self, Message, Options, Random, WebSocketClient};
+/// use ropewalk_web::websocket::{self, Message, Options, WebSocketClient};
 /// use ropewalk_web::{Body, Site, handler_fn};
 /// use std::rc::Rc;
 ///
@@ -51,7 +51,7 @@ const MESSAGE: usize = 64;
 /// }));
 /// reactor.listen(&"tcp:80".parse().unwrap(), Rc::new(site)).unwrap();
 ///
-/// let client = WebSocketClient::new(Random::system());
+/// let client = WebSocketClient::new();
 /// let connecting = client.connect_stream(&*reactor, "ws://example.com/");
 /// let task = reactor.spawn(Box::pin(async move {
 ///     let mut socket = connecting.await.unwrap();

@@ -172,7 +172,7 @@ impl<'a> Negotiation<'a> {
         let agreed = self.extension.as_ref().map(|(agreed, _)| *agreed);
         let subprotocol = self.subprotocol.clone();
         let (role, options) = (Role::Server, self.options);
-        let session = Session::new(role, options, None, subprotocol, agreed, protocol);
+        let session = Session::new(role, options, subprotocol, agreed, protocol);
         let mut response = match &self.accept {
             Some(_) => Upgrade::to(NAME, session),
             None => Upgrade::tunnel(session),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use ropewalk_core::testing::MemoryReactor;
 use ropewalk_web::router::{Router, get};
 use ropewalk_web::sse::{Broadcast, Event, LastEventId, Sse, SseWriter};
+use ropewalk_web::{BroadcastReport, SlowReader};
 
 use crate::rig::{Client, wire};
 
@@ -119,7 +120,7 @@ fn who_writes_is_told_when_the_reader_is_gone() {
 
 #[test]
 fn one_event_reaches_all_readers_and_those_who_come_back_get_what_they_missed() {
-    let news = Broadcast::new().keep(3);
+    let news = Broadcast::new(SlowReader::Drop).keep(3);
     let readers = news.clone();
     let router = Router::builder()
         .route("/", get(move |last: LastEventId| readers.subscribe(&last)))
@@ -132,7 +133,8 @@ fn one_event_reaches_all_readers_and_those_who_come_back_get_what_they_missed() 
     second.send(wire("GET /")).received();
     for id in 1..=4 {
         assert_eq!(
-            news.send(&Event::new(format!("n{id}")).id(&id.to_string())),
+            news.send(&Event::new(format!("n{id}")).id(&id.to_string()))
+                .sent,
             2
         );
     }
@@ -142,7 +144,7 @@ fn one_event_reaches_all_readers_and_those_who_come_back_get_what_they_missed() 
 
     second.connection.abort_connection();
     reactor.run();
-    assert_eq!(news.send(&Event::new("n5").id("5")), 1);
+    assert_eq!(news.send(&Event::new("n5").id("5")).sent, 1);
     let back = Client::to(reactor.clone());
     let missed = back.send(wire("GET /\nlast-event-id: 3")).received();
     assert!(
@@ -156,12 +158,12 @@ fn one_event_reaches_all_readers_and_those_who_come_back_get_what_they_missed() 
             .received()
             .contains("data")
     );
-    assert_eq!(news.readers(), 3);
+    assert_eq!(news.len(), 3);
 }
 
 #[test]
 fn there_are_no_more_readers_than_may_be() {
-    let readers = Broadcast::new().readers_at_most(1);
+    let readers = Broadcast::new(SlowReader::Skip).readers_at_most(1);
     let router = Router::builder()
         .route("/", get(move |last: LastEventId| readers.subscribe(&last)))
         .build()
@@ -182,28 +184,50 @@ fn there_are_no_more_readers_than_may_be() {
 }
 
 #[test]
-fn a_reader_that_is_too_slow_is_ended_and_the_others_go_on() {
-    let news = Broadcast::new();
-    let readers = news.clone();
-    let router = Router::builder()
-        .route("/", get(move |last: LastEventId| readers.subscribe(&last)))
-        .build()
-        .unwrap();
-    let reactor = MemoryReactor::new();
-    reactor.set_window(1000);
-    let slow = Client::on(reactor.clone(), router);
-    let fast = Client::to(reactor.clone());
-    slow.send(wire("GET /"));
-    fast.send(wire("GET /"));
-    slow.connection.act(|transport| transport.pause_producing());
-    let event = Event::new("x".repeat(10_000));
-    let mut sent = 0;
-    while news.send(&event) == 2 {
+fn a_reader_that_is_too_slow_is_skipped_or_ended_and_the_others_go_on() {
+    for slow_reader in [SlowReader::Skip, SlowReader::Drop] {
+        let news = Broadcast::new(slow_reader);
+        let readers = news.clone();
+        let router = Router::builder()
+            .route("/", get(move |last: LastEventId| readers.subscribe(&last)))
+            .build()
+            .unwrap();
+        let reactor = MemoryReactor::new();
+        reactor.set_window(1000);
+        let slow = Client::on(reactor.clone(), router);
+        let fast = Client::to(reactor.clone());
+        slow.send(wire("GET /"));
+        fast.send(wire("GET /"));
+        slow.connection.act(|transport| transport.pause_producing());
+        let event = Event::new("x".repeat(10_000));
+        let mut to_both = 0;
+        let report = loop {
+            let report = news.send(&event);
+            reactor.run();
+            if report.sent < 2 {
+                break report;
+            }
+            to_both += 1;
+            assert!(to_both < 200, "nothing bounds what waits for a reader");
+        };
+        let is_dropped = slow_reader == SlowReader::Drop;
+        let (skipped, dropped) = (usize::from(!is_dropped), usize::from(is_dropped));
+        let expected = BroadcastReport {
+            sent: 1,
+            skipped,
+            dropped,
+        };
+        assert_eq!(report, expected);
+        assert_eq!(news.len(), 2 - dropped);
+        assert_eq!(fast.received().matches("data: ").count(), to_both + 1);
+        // Once it has read, it has missed one event, and gets the next one; or it has seen the end.
+        slow.connection
+            .act(|transport| transport.resume_producing());
         reactor.run();
-        sent += 1;
-        assert!(sent < 200, "nothing bounds what waits for a reader");
+        assert_eq!(news.send(&event).sent, 2 - dropped);
+        reactor.run();
+        let got = slow.received();
+        assert_eq!(got.matches("data: ").count(), to_both + skipped);
+        assert_eq!(got.ends_with("\r\n0\r\n\r\n"), is_dropped);
     }
-    reactor.run();
-    assert_eq!(news.readers(), 1);
-    assert_eq!(fast.received().matches("data: ").count(), sent + 1);
 }

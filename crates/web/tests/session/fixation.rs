@@ -138,10 +138,10 @@ fn a_slow_request_does_not_bring_a_session_back() {
 #[test]
 fn identifiers_come_from_the_randomness_that_was_lent() {
     let rig = Rig::new(|reactor| {
-        let mut next = 0;
+        let last = Cell::new(0);
         let counted = Randomness::new(move |bytes| {
-            next += 1;
-            bytes.fill(next);
+            last.set(last.get() + 1);
+            bytes.fill(last.get());
         });
         Sessions::new(reactor, MemoryStore::default()).randomness(counted)
     });

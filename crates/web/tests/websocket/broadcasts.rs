@@ -3,11 +3,10 @@
 use std::rc::Rc;
 
 use ropewalk_core::testing::MemoryReactor;
-use ropewalk_web::websocket::{
-    Broadcast, BroadcastReport, Deflate, Options, PreparedMessage, Role, Session, SlowReader,
-};
+use ropewalk_web::websocket::{Broadcast, Deflate, Options, PreparedMessage, Role, Session};
+use ropewalk_web::{BroadcastReport, SlowReader};
 
-use crate::rig::{Recorder, Rig, fixed_random};
+use crate::rig::{Recorder, Rig};
 
 /// Servers and clients of them, joined in memory.
 fn pairs(count: usize, options: &Options) -> (MemoryReactor, Vec<Recorder>, Vec<Recorder>) {
@@ -15,20 +14,9 @@ fn pairs(count: usize, options: &Options) -> (MemoryReactor, Vec<Recorder>, Vec<
     let (mut servers, mut clients) = (Vec::new(), Vec::new());
     for _ in 0..count {
         let (client, server) = (Recorder::default(), Recorder::default());
-        let random = Some(fixed_random());
         reactor.join(
-            Box::new(Session::compressed(
-                Role::Client,
-                options,
-                random,
-                client.clone(),
-            )),
-            Box::new(Session::compressed(
-                Role::Server,
-                options,
-                None,
-                server.clone(),
-            )),
+            Box::new(Session::compressed(Role::Client, options, client.clone())),
+            Box::new(Session::compressed(Role::Server, options, server.clone())),
         );
         servers.push(server);
         clients.push(client);

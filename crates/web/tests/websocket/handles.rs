@@ -6,8 +6,9 @@ use std::rc::Rc;
 use bytes::Bytes;
 use ropewalk_core::Panicked;
 use ropewalk_core::testing::Pair;
+use ropewalk_web::Randomness;
 use ropewalk_web::websocket::{
-    CloseCode, Closed, Options, Random, Role, Session, WebSocket, WebSocketProtocol,
+    CloseCode, Closed, Options, Role, Session, WebSocket, WebSocketProtocol,
 };
 
 use crate::rig::{Log, Recorder, Rig};
@@ -128,7 +129,7 @@ fn a_panic_in_a_callback_ends_this_connection_and_says_so() {
 fn randomness_that_uses_the_socket_itself_does_no_harm() {
     let end = Recorder::default();
     let within = end.clone();
-    let random = Random::new(move |bytes| {
+    let randomness = Randomness::new(move |bytes| {
         let socket = within.socket();
         within.log.add("drawn");
         // It draws again, once.
@@ -137,7 +138,11 @@ fn randomness_that_uses_the_socket_itself_does_no_harm() {
         }
         bytes.fill(3);
     });
-    let session = Session::client(&Options::default(), random, end.clone());
+    let options = Options {
+        randomness,
+        ..Options::default()
+    };
+    let session = Session::client(&options, end.clone());
     let pair = Pair::new(session, Collect::default());
     assert!(end.socket().send_text_message("hello"));
     pair.run();

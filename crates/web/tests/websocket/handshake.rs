@@ -15,7 +15,7 @@ use ropewalk_web::websocket::{
 };
 use ropewalk_web::{Body, Site, handler_fn};
 
-use crate::rig::{Recorder, fixed_random, frame};
+use crate::rig::{Recorder, fixed, frame};
 
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 
@@ -257,7 +257,7 @@ impl Protocol for Fixed {
     }
 }
 
-/// What a client makes of this answer: to the key of `fixed_random`.
+/// What a client makes of this answer: to the key that `fixed` gives.
 fn client_of(answer: &'static str, options: Options) -> Result<(), Failure> {
     let reactor = MemoryReactor::new();
     let server = move |_: &Address| Fixed(answer);
@@ -265,9 +265,11 @@ fn client_of(answer: &'static str, options: Options) -> Result<(), Failure> {
         .listen(&"tcp:80".parse().unwrap(), Rc::new(server))
         .unwrap();
     let end = Recorder::default();
-    let connecting = WebSocketClient::new(fixed_random())
-        .options(options)
-        .connect(&*reactor, "ws://example.com/", end.clone());
+    let connecting = WebSocketClient::new().options(fixed(options)).connect(
+        &*reactor,
+        "ws://example.com/",
+        end.clone(),
+    );
     let result = result_of(&reactor, connecting);
     assert_eq!(result.is_ok(), end.log.text().starts_with("open"));
     assert!(result.is_ok() || reactor.connections() == 0);
@@ -343,7 +345,7 @@ fn a_client_takes_no_answer_but_one_to_what_it_asked() {
 }
 
 fn accept_of_fixed() -> String {
-    // What our own server answers to the key that `fixed_random` gives.
+    // What our own server answers to the key that `fixed` gives.
     let mut transport = StringTransport::new();
     let site = echo_site(&Options::default());
     let mut connection = site.build_protocol(&Address::Unix(None)).unwrap();
@@ -367,7 +369,7 @@ fn a_client_that_is_not_answered_gives_up() {
     let reactor = MemoryReactor::new();
     let silent = Rc::new(|_: &Address| Fixed(""));
     reactor.listen(&"tcp:80".parse().unwrap(), silent).unwrap();
-    let client = WebSocketClient::new(fixed_random());
+    let client = WebSocketClient::new();
     let waiting = client.connect(&*reactor, "ws://example.com/", Recorder::default());
     reactor.advance(Duration::from_secs(9));
     assert!(!waiting.is_fired());
@@ -403,7 +405,7 @@ fn a_client_says_what_it_is_told_to_and_nothing_that_breaks_the_handshake() {
     reactor
         .listen(&"tcp:8080".parse().unwrap(), server)
         .unwrap();
-    let client = WebSocketClient::new(fixed_random()).options(options.clone());
+    let client = WebSocketClient::new().options(fixed(options.clone()));
     let url = "ws://example.com:8080/a?b=c";
     let waiting = client.connect(&*reactor, url, Recorder::default());
     reactor.run();
@@ -422,7 +424,7 @@ fn a_client_says_what_it_is_told_to_and_nothing_that_breaks_the_handshake() {
     options
         .headers
         .insert("host", HeaderValue::from_static("example.net"));
-    let client = WebSocketClient::new(fixed_random()).options(options);
+    let client = WebSocketClient::new().options(fixed(options));
     let failed = client.connect(&*reactor, url, Recorder::default());
     let failure = result_of(&reactor, failed).unwrap_err();
     let error = HandshakeError::Options("host".into());
@@ -463,7 +465,7 @@ fn both_sides_agree_through_a_whole_handshake() {
     let site = Rc::new(echo_site(&options));
     reactor.listen(&"tcp:80".parse().unwrap(), site).unwrap();
     let end = Recorder::default();
-    let client = WebSocketClient::new(fixed_random()).options(options);
+    let client = WebSocketClient::new().options(fixed(options));
     let connecting = client.connect(&*reactor, "ws://example.com/", end.clone());
     let socket = result_of(&reactor, connecting).unwrap();
     assert_eq!(socket.subprotocol().as_deref(), Some("chat"));

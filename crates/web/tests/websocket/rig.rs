@@ -6,9 +6,8 @@ use std::rc::Rc;
 use bytes::Bytes;
 use ropewalk_core::testing::MemoryReactor;
 use ropewalk_core::{Connection, Failure, Protocol, Transport};
-use ropewalk_web::websocket::{
-    Closed, Options, Random, Role, Session, WebSocket, WebSocketProtocol,
-};
+use ropewalk_web::Randomness;
+use ropewalk_web::websocket::{Closed, Options, Role, Session, WebSocket, WebSocketProtocol};
 
 /// What one end was told, in words.
 #[derive(Clone, Default)]
@@ -143,12 +142,20 @@ pub(crate) struct Rig {
 /// The mask that tests use, for the frames of a client.
 pub(crate) const KEY: [u8; 4] = [0x12, 0x34, 0x56, 0x78];
 
-pub(crate) fn fixed_random() -> Random {
-    Random::new(|bytes| {
+fn fixed_randomness() -> Randomness {
+    Randomness::new(|bytes| {
         for (byte, key) in bytes.iter_mut().zip(KEY.iter().cycle()) {
             *byte = *key;
         }
     })
+}
+
+/// These options, with masks that are always the same.
+pub(crate) fn fixed(options: Options) -> Options {
+    Options {
+        randomness: fixed_randomness(),
+        ..options
+    }
 }
 
 impl Rig {
@@ -160,8 +167,8 @@ impl Rig {
         let reactor = MemoryReactor::new();
         let seen: Rc<RefCell<Seen>> = Rc::default();
         let peer = Box::new(RawPeer(Rc::clone(&seen)));
-        let random = (role == Role::Client).then(fixed_random);
-        let session = Box::new(Session::compressed(role, options, random, end.clone()));
+        let options = fixed(options.clone());
+        let session = Box::new(Session::compressed(role, &options, end.clone()));
         let peer = match role {
             Role::Server => reactor.join(peer, session).0,
             Role::Client => reactor.join(session, peer).1,

@@ -13,8 +13,6 @@ use ropewalk_web::websocket::{
 };
 use ropewalk_web::{Body, Site, handler_fn};
 
-use crate::rig::fixed_random;
-
 /// A reactor with a site whose every WebSocket is served by this.
 fn serving<T: Future<Output = ()> + 'static>(
     serve: impl Fn(WebSocketStream) -> T + Clone + 'static,
@@ -35,7 +33,7 @@ fn with_client<T: Future<Output = ()> + 'static>(
     client: impl FnOnce(WebSocketStream) -> T + 'static,
 ) {
     let url = "ws://example.com/";
-    let connecting = WebSocketClient::new(fixed_random()).connect_stream(&**reactor, url);
+    let connecting = WebSocketClient::new().connect_stream(&**reactor, url);
     let done = Rc::new(Cell::new(false));
     let is_done = Rc::clone(&done);
     reactor.spawn(Box::pin(async move {
@@ -97,8 +95,7 @@ fn sending_waits_until_the_peer_reads() {
     });
     let sent = Rc::new(Cell::new(0));
     let count = Rc::clone(&sent);
-    let connecting =
-        WebSocketClient::new(fixed_random()).connect_stream(&*reactor, "ws://example.com/");
+    let connecting = WebSocketClient::new().connect_stream(&*reactor, "ws://example.com/");
     reactor.spawn(Box::pin(async move {
         let mut socket = connecting.await.unwrap();
         for _ in 0..1000 {
@@ -198,8 +195,7 @@ fn messages_that_came_before_a_shutdown_can_be_read() {
         hold.replace(Some(socket));
         async {}
     });
-    let connecting =
-        WebSocketClient::new(fixed_random()).connect_stream(&*reactor, "ws://example.com/");
+    let connecting = WebSocketClient::new().connect_stream(&*reactor, "ws://example.com/");
     let client = reactor.spawn(Box::pin(async move {
         let mut socket = connecting.await.unwrap();
         socket.send("one").await.unwrap();
