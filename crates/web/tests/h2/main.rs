@@ -5,6 +5,7 @@ mod client;
 mod endings;
 mod floods;
 mod frames;
+mod h2spec;
 mod messages;
 mod requests;
 mod rfc7541;
