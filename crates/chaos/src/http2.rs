@@ -69,7 +69,7 @@ async fn browse(program: &Program, connection: &ClientConnection) {
         let asked: Vec<_> = (0..=program.below(6))
             .map(|_| {
                 let ask = ask(program.clone(), connection.clone());
-                let asked = Deferred::from_future(&program.reactor, ask);
+                let asked = Deferred::<()>::from_future(&program.reactor, ask);
                 asked.add_timeout(PATIENCE, &program.reactor)
             })
             .collect();
@@ -82,7 +82,7 @@ async fn browse(program: &Program, connection: &ClientConnection) {
     }
 }
 
-async fn ask(program: Program, connection: ClientConnection) -> Result<(), Failure> {
+async fn ask(program: Program, connection: ClientConnection) {
     let request = program.checker().ask(NAME);
     match program.below(9) {
         0 => open_websocket(&program, &connection, request).await,
@@ -92,11 +92,7 @@ async fn ask(program: Program, connection: ClientConnection) -> Result<(), Failu
 }
 
 /// One request, whose answer must be right.
-async fn get(
-    program: &Program,
-    connection: &ClientConnection,
-    request: Request,
-) -> Result<(), Failure> {
+async fn get(program: &Program, connection: &ClientConnection, request: Request) {
     let (id, len) = (request.number, program.length(LONGEST));
     let (kind, sent, content_of) = match program.below(6) {
         0 => ("chunked", Body::empty(), id),
@@ -111,9 +107,9 @@ async fn get(
         "region" => len.min(60_000),
         _ => len,
     };
-    let asked = HttpRequest::post(format!("http://server/{kind}/{id}/{len}"));
-    let asked = asked.body(sent).map_err(Failure::new)?;
+    let uri = format!("http://server/{kind}/{id}/{len}");
     let answered = async {
+        let asked = HttpRequest::post(uri).body(sent).map_err(Failure::new)?;
         let response = connection.send(asked).await.map_err(Failure::new)?;
         let (head, body) = response.into_parts();
         let number = head.headers.get("x-number").cloned();
@@ -126,8 +122,7 @@ async fn get(
     let (status, number, body) = match answered.await {
         Ok(answer) => answer,
         Err(failure) => {
-            request.failed(&failure);
-            return Ok(());
+            return request.failed(&failure);
         }
     };
     let wrong = |what: String| {
@@ -136,7 +131,7 @@ async fn get(
     };
     if status == 408 {
         // What was sent came too slowly.
-        return Ok(());
+        return;
     }
     if status != 200 || number != Some(id.into()) {
         wrong(format!("status {status} for number {number:?}"));
@@ -146,7 +141,6 @@ async fn get(
         wrong(format!("{} bytes", body.len()));
     }
     request.answered();
-    Ok(())
 }
 
 /// A body that comes in pieces, with pauses between them.
@@ -171,34 +165,25 @@ fn upload(program: &Program, id: u64, len: usize) -> Body {
 }
 
 /// A request that is given up after a moment, wherever it is by then.
-async fn take_back(
-    program: &Program,
-    connection: &ClientConnection,
-    request: Request,
-) -> Result<(), Failure> {
+async fn take_back(program: &Program, connection: &ClientConnection, request: Request) {
     let moment = program.pause(Duration::from_millis(200));
     let asked = get_for(program, connection.clone(), request);
-    let asked = Deferred::from_future(&program.reactor, asked);
+    let asked = Deferred::<()>::from_future(&program.reactor, asked);
     // (That it takes too long is what is wanted.)
     let _ = asked.add_timeout(moment, &program.reactor).await;
-    Ok(())
 }
 
 fn get_for(
     program: &Program,
     connection: ClientConnection,
     request: Request,
-) -> impl Future<Output = Result<(), Failure>> + use<> {
+) -> impl Future<Output = ()> + use<> {
     let program = program.clone();
     async move { get(&program, &connection, request).await }
 }
 
 /// A WebSocket within a stream, on which questions are asked.
-async fn open_websocket(
-    program: &Program,
-    connection: &ClientConnection,
-    request: Request,
-) -> Result<(), Failure> {
+async fn open_websocket(program: &Program, connection: &ClientConnection, request: Request) {
     let mut asked = HttpRequest::new(());
     *asked.uri_mut() = "http://server/websocket".parse().expect("it is one");
     asked
@@ -213,7 +198,6 @@ async fn open_websocket(
         }
         Err(error) => request.failed(&Failure::new(error)),
     }
-    Ok(())
 }
 
 fn talk(program: &Program, connection: &ClientConnection, stream: H2Stream) {

@@ -1,13 +1,18 @@
 //! HTTP/2 over real sockets, with other people's software at the other end: curl, nghttp, h2load,
-//! httpx and h2spec against our server, in plain text and over TLS, and nghttpd against our client; and our
-//! own two in a simulated world.
+//! httpx, Chromium and h2spec against our server, in plain text and over TLS, and nghttpd against our
+//! client; peers that do too much; and our own two in a simulated world.
 //!
 //! What is missing on this machine is said in one line; with `CI=true` it fails.
 
+mod abuse;
 #[expect(dead_code, reason = "the tests of the TLS layer use more of it")]
 #[path = "../../../tls/tests/tls/authority.rs"]
 mod authority;
+#[expect(dead_code, reason = "the tests of crate `web` use more of them")]
+#[path = "../../../web/tests/h2/frames.rs"]
+mod frames;
 mod simulated;
+mod websockets;
 
 use std::cell::Cell;
 use std::fs;
@@ -20,7 +25,7 @@ use std::rc::Rc;
 use http::{HeaderMap, Request, Response, StatusCode};
 use ropewalk::web::h2::{ClientConnection, Limits};
 use ropewalk::web::{Body, HandlerFn, Site, handler_fn, send_interim};
-use ropewalk::{Reactor, ReactorRemote};
+use ropewalk::{Factory, Reactor, ReactorRemote};
 use tempfile::TempDir;
 
 use authority::Authority;
@@ -84,6 +89,14 @@ fn site() -> Site<HandlerFn<impl Fn(Request<Body>) -> Response<Body>>> {
 
 /// Runs `client` on a thread while our server serves.
 fn serve<T: Send + 'static>(client: impl FnOnce(&Server) -> T + Send + 'static) -> T {
+    serve_site(&|| Rc::new(site()), client)
+}
+
+/// As [`serve`], with a site that `site` makes.
+fn serve_site<T: Send + 'static>(
+    site: &dyn Fn() -> Rc<dyn Factory>,
+    client: impl FnOnce(&Server) -> T + Send + 'static,
+) -> T {
     let folder = tempfile::tempdir().unwrap();
     let authority = Authority::new();
     let put = |name: &str, text: String| {
@@ -95,7 +108,7 @@ fn serve<T: Send + 'static>(client: impl FnOnce(&Server) -> T + Send + 'static) 
     let pem = put("server.pem", authority.server(&["localhost"]).pem());
     let reactor = Reactor::new().unwrap();
     let listen = |endpoint: &str| {
-        let port = reactor.listen(&endpoint.parse().unwrap(), Rc::new(site()));
+        let port = reactor.listen(&endpoint.parse().unwrap(), site());
         port.unwrap().address().socket_addr().unwrap().port()
     };
     let server = Server {

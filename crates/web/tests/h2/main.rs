@@ -12,3 +12,4 @@ mod rfc7541;
 mod rfc9113;
 mod rig;
 mod tunnels;
+mod websockets;
