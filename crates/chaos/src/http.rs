@@ -26,6 +26,7 @@ use crate::program::Program;
 use crate::questions::PATIENCE;
 use crate::response::{Piece, Responses};
 use crate::watched::{CountedFactory, WatchedFactory};
+use crate::websocket;
 
 const NAME: &str = "http";
 
@@ -36,16 +37,8 @@ const LONGEST: u64 = 60_000;
 const CHUNK: usize = 3000;
 
 pub(crate) fn serve(program: &Program) {
-    let files = match FileService::new(program.around.files.path()) {
-        Ok(files) => files,
-        Err(error) => {
-            let text = format!("{NAME}: the folder cannot be served: {error}");
-            return program.checker().violation(text);
-        }
-    };
-    let pages = Pages {
-        program: program.clone(),
-        files,
+    let Some(pages) = Pages::new(program) else {
+        return;
     };
     let site = CountedFactory::new(Site::new(pages), program.checker(), "http server");
     program.listen("tcp:8080", Rc::new(site));
@@ -68,7 +61,7 @@ pub(crate) fn call(program: &Program) {
 
 /// What the site serves.
 #[derive(Clone)]
-struct Pages {
+pub(crate) struct Pages {
     program: Program,
     files: FileService,
 }
@@ -94,8 +87,25 @@ impl Service<HttpRequest<Body>> for Pages {
 }
 
 impl Pages {
+    pub(crate) fn new(program: &Program) -> Option<Self> {
+        match FileService::new(program.around.files.path()) {
+            Ok(files) => Some(Self {
+                program: program.clone(),
+                files,
+            }),
+            Err(error) => {
+                let text = format!("{NAME}: the folder cannot be served: {error}");
+                program.checker().violation(text);
+                None
+            }
+        }
+    }
+
     async fn respond(&self, request: HttpRequest<Body>) -> Response<Body> {
         let path = request.uri().path().to_owned();
+        if path == "/websocket" {
+            return websocket::answer_to(&self.program, &request);
+        }
         let mut parts = path.trim_start_matches('/').split('/');
         let kind = parts.next().unwrap_or_default();
         let mut number = || {

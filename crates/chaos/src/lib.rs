@@ -18,6 +18,7 @@ mod datagrams;
 mod files;
 mod forward;
 mod http;
+mod http2;
 mod lines;
 mod log;
 mod mistake;

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Request;
+use http::{Request, Response};
 use ropewalk_core::Failure;
 use ropewalk_web::websocket::{
     CloseCode, Closed, Deflate, Options, WebSocket, WebSocketClient, WebSocketProtocol, upgrade,
@@ -31,30 +31,39 @@ fn options() -> Options {
 }
 
 pub(crate) fn serve(program: &Program) {
-    let (for_each, options) = (program.clone(), options());
+    let for_each = program.clone();
     let site = Site::new(handler_fn(move |request: Request<Body>| {
-        let order = Order::new(for_each.checker(), "server of websockets");
-        let program = for_each.clone();
-        upgrade(&request, &options, Answerer { program, order })
+        answer_to(&for_each, &request)
     }));
     program.serve("tcp:7020", site);
+}
+
+/// What a request for a WebSocket is answered with.
+pub(crate) fn answer_to(program: &Program, request: &Request<Body>) -> Response<Body> {
+    let order = Order::new(program.checker(), "server of websockets");
+    let program = program.clone();
+    upgrade(request, &options(), Answerer { program, order })
+}
+
+/// Those of a client, whose masks come by the chance of the world.
+pub(crate) fn client_options(program: &Program) -> Options {
+    let for_masks = program.clone();
+    let randomness = Randomness::new(move |bytes| {
+        for byte in bytes {
+            *byte = for_masks.below(256) as u8;
+        }
+    });
+    Options {
+        randomness,
+        ..options()
+    }
 }
 
 pub(crate) fn call(program: &Program) {
     program.every(
         Duration::from_secs(24),
         |program| {
-            let for_masks = program.clone();
-            let randomness = Randomness::new(move |bytes| {
-                for byte in bytes {
-                    *byte = for_masks.below(256) as u8;
-                }
-            });
-            let options = Options {
-                randomness,
-                ..options()
-            };
-            let client = WebSocketClient::new().options(options);
+            let client = WebSocketClient::new().options(client_options(program));
             let asker = Asker {
                 questions: Questions::new(program, NAME, LONGEST),
                 order: Order::new(program.checker(), "client of websockets"),
@@ -112,9 +121,10 @@ impl WebSocketProtocol for Answerer {
     }
 }
 
-struct Asker {
-    questions: Questions,
-    order: Order,
+/// Asks, and goes when all is answered.
+pub(crate) struct Asker {
+    pub(crate) questions: Questions,
+    pub(crate) order: Order,
 }
 
 impl Asker {

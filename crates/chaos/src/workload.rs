@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use crate::program::Program;
 use crate::{
-    bulk, datagrams, forward, http, lines, names, policies, service, store, strings, threads, tls,
-    unix, websocket,
+    bulk, datagrams, forward, http, http2, lines, names, policies, service, store, strings,
+    threads, tls, unix, websocket,
 };
 
 /// Something that is served and asked for. The first comment of its file says what holds.
@@ -40,6 +40,8 @@ pub enum Workload {
     Store,
     /// WebSockets, compressed.
     WebSocket,
+    /// HTTP/2: many requests at a time, bodies both ways, WebSockets within streams.
+    Http2,
 }
 
 /// The hosts of the world: what serves, another one that does, what is between, and who asks, from
@@ -48,7 +50,7 @@ pub(crate) const HOSTS: [&str; 5] = ["server", "second", "gate", "client", "far"
 
 impl Workload {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Http,
         Self::Lines,
         Self::Strings,
@@ -63,6 +65,7 @@ impl Workload {
         Self::Bulk,
         Self::Store,
         Self::WebSocket,
+        Self::Http2,
     ];
 
     /// What it is called on the command line.
@@ -83,6 +86,7 @@ impl Workload {
             Self::Bulk => "bulk",
             Self::Store => "store",
             Self::WebSocket => "websocket",
+            Self::Http2 => "http2",
         }
     }
 
@@ -104,6 +108,7 @@ impl Workload {
             (Self::Bulk, "server") => bulk::serve(program),
             (Self::Store, "server") => store::serve(program),
             (Self::WebSocket, "server") => websocket::serve(program),
+            (Self::Http2, "server") => http2::serve(program),
             _ => {}
         }
     }
@@ -128,6 +133,7 @@ impl Workload {
                 Self::Bulk => bulk::call(program),
                 Self::Store => store::call(program),
                 Self::WebSocket => websocket::call(program),
+                Self::Http2 => http2::call(program),
                 Self::Unix | Self::Policies => {}
             },
             _ => {}

@@ -88,3 +88,13 @@ fn bodies_larger_than_all_windows_hold_under_faults() {
 fn what_a_store_has_acknowledged_stays() {
     holds(Workload::Store);
 }
+
+#[test]
+fn websockets_hold_under_faults() {
+    holds(Workload::WebSocket);
+}
+
+#[test]
+fn http2_holds_under_faults() {
+    holds(Workload::Http2);
+}

@@ -1,25 +1,31 @@
 //! HTTP/2 over real sockets, with other people's software at the other end: curl, nghttp, h2load,
-//! httpx and h2spec against our server, in plain text and over TLS, and nghttpd against our client; and our
-//! own two in a simulated world.
+//! httpx, Chromium and h2spec against our server, in plain text and over TLS, and nghttpd against our
+//! client; peers that do too much; and our own two in a simulated world.
 //!
 //! What is missing on this machine is said in one line; with `CI=true` it fails.
 
+mod abuse;
 #[expect(dead_code, reason = "the tests of the TLS layer use more of it")]
 #[path = "../../../tls/tests/tls/authority.rs"]
 mod authority;
+#[expect(dead_code, reason = "the tests of crate `web` use more of them")]
+#[path = "../../../web/tests/h2/frames.rs"]
+mod frames;
 mod simulated;
+mod websockets;
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
 
 use http::{HeaderMap, Request, Response, StatusCode};
-use ropewalk::Reactor;
 use ropewalk::web::h2::{ClientConnection, Limits};
 use ropewalk::web::{Body, HandlerFn, Site, handler_fn, send_interim};
+use ropewalk::{Factory, Reactor, ReactorRemote};
 use tempfile::TempDir;
 
 use authority::Authority;
@@ -83,6 +89,14 @@ fn site() -> Site<HandlerFn<impl Fn(Request<Body>) -> Response<Body>>> {
 
 /// Runs `client` on a thread while our server serves.
 fn serve<T: Send + 'static>(client: impl FnOnce(&Server) -> T + Send + 'static) -> T {
+    serve_site(&|| Rc::new(site()), client)
+}
+
+/// As [`serve`], with a site that `site` makes.
+fn serve_site<T: Send + 'static>(
+    site: &dyn Fn() -> Rc<dyn Factory>,
+    client: impl FnOnce(&Server) -> T + Send + 'static,
+) -> T {
     let folder = tempfile::tempdir().unwrap();
     let authority = Authority::new();
     let put = |name: &str, text: String| {
@@ -94,7 +108,7 @@ fn serve<T: Send + 'static>(client: impl FnOnce(&Server) -> T + Send + 'static) 
     let pem = put("server.pem", authority.server(&["localhost"]).pem());
     let reactor = Reactor::new().unwrap();
     let listen = |endpoint: &str| {
-        let port = reactor.listen(&endpoint.parse().unwrap(), Rc::new(site()));
+        let port = reactor.listen(&endpoint.parse().unwrap(), site());
         port.unwrap().address().socket_addr().unwrap().port()
     };
     let server = Server {
@@ -293,25 +307,37 @@ fn h2spec_finds_nothing() {
 struct Nghttpd {
     child: Child,
     port: u16,
-    folder: TempDir,
+    _folder: TempDir,
 }
 
 impl Nghttpd {
+    /// It listens when this returns.
     fn start() -> Option<Self> {
-        let mut nghttpd = tool("nghttpd")?;
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("long"), vec![b'x'; 3_000_000]).unwrap();
-        // It tells of no port that it chose. One that was free a moment ago most likely is.
-        let port = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = port.local_addr().unwrap().port();
-        nghttpd.args(["--no-tls", "-a", "127.0.0.1", "--echo-upload", "-d"]);
-        nghttpd.arg(folder.path()).arg(port.to_string());
-        let child = nghttpd.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-        Some(Self {
-            child: child.unwrap(),
-            port,
-            folder,
-        })
+        // It tells of no port that it chose, and one that was free a moment ago need not be so any
+        // more: then it ends, and has not said that it listens.
+        for _ in 0..20 {
+            let port = free_port();
+            let mut nghttpd = tool("nghttpd")?;
+            nghttpd.args(["-v", "--no-tls", "-a", "127.0.0.1", "--echo-upload", "-d"]);
+            nghttpd.arg(folder.path()).arg(port.to_string());
+            let child = nghttpd.stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+            let mut child = child.unwrap();
+            let mut says = BufReader::new(child.stdout.take().unwrap());
+            let mut line = String::new();
+            says.read_line(&mut line).unwrap();
+            if line.contains("listen") {
+                std::thread::spawn(move || std::io::copy(&mut says, &mut std::io::sink()));
+                return Some(Self {
+                    child,
+                    port,
+                    _folder: folder,
+                });
+            }
+            child.wait().unwrap();
+        }
+        panic!("nghttpd listens on none of 20 ports");
     }
 }
 
@@ -322,54 +348,67 @@ impl Drop for Nghttpd {
     }
 }
 
+/// One that nobody listens on: not this function either, when it has returned.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// What `main` gives. If it panics, so does this.
+fn run<T: 'static>(reactor: &Reactor, main: impl Future<Output = T> + 'static) -> T {
+    let result: Rc<Cell<Option<T>>> = Rc::default();
+    let (ended, given) = (Ended(reactor.remote()), Rc::clone(&result));
+    reactor.spawn(Box::pin(async move {
+        let _ended = ended;
+        given.set(Some(main.await));
+    }));
+    reactor.run().unwrap();
+    result.take().expect("a task that does not panic")
+}
+
+/// Stops the reactor when its task is over, however that ends.
+struct Ended(ReactorRemote);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.call_from_thread(|reactor| reactor.stop());
+    }
+}
+
 #[test]
 fn our_client_speaks_with_nghttpd() {
     let Some(nghttpd) = Nghttpd::start() else {
         return;
     };
-    assert!(nghttpd.folder.path().join("long").is_file());
     let reactor = Reactor::new().unwrap();
     let handle = reactor.handle();
-    let endpoint = format!("tcp:127.0.0.1:{}", nghttpd.port).parse().unwrap();
-    let done: Rc<RefCell<Vec<String>>> = Rc::default();
-    let seen = Rc::clone(&done);
-    let remote = reactor.remote();
-    let port = nghttpd.port;
-    reactor.spawn(Box::pin(async move {
-        let connection = loop {
-            // It may not listen yet.
-            match ClientConnection::connect(&handle, &endpoint, Limits::default()).await {
-                Ok(connection) => break connection,
-                Err(_) => {
-                    let moment = std::time::Duration::from_millis(20);
-                    ropewalk::defer_later::<(), ()>(&handle, moment, || ())
-                        .await
-                        .unwrap();
-                }
-            }
+    let host = format!("127.0.0.1:{}", nghttpd.port);
+    run(&reactor, async move {
+        let endpoint = format!("tcp:{host}").parse().unwrap();
+        let connection = ClientConnection::connect(&handle, &endpoint, Limits::default())
+            .await
+            .unwrap();
+        let get = |path: &str| {
+            let request = Request::get(format!("http://{host}{path}"));
+            request.body(Body::empty()).unwrap()
         };
-        let uri = format!("http://127.0.0.1:{port}");
-        let get = Request::get(format!("{uri}/long"))
-            .body(Body::empty())
-            .unwrap();
-        let response = connection.send(get).await.unwrap();
-        let status = response.status();
+        let response = connection.send(get("/long")).await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
         let body = response.into_body().collect().await.unwrap();
-        seen.borrow_mut().push(format!("{status} {}", body.len()));
+        assert_eq!(body.len(), 3_000_000);
         let sent = vec![b'y'; 2_000_000];
-        let post = Request::post(format!("{uri}/echo"))
-            .body(Body::from(sent.clone()))
-            .unwrap();
+        let post = Request::post(format!("http://{host}/echo"));
+        let post = post.body(Body::from(sent.clone())).unwrap();
         let response = connection.send(post).await.unwrap();
-        let body = response.into_body().collect().await.unwrap();
-        seen.borrow_mut().push(format!("{}", body == sent));
-        let get = Request::get(format!("{uri}/none"))
-            .body(Body::empty())
-            .unwrap();
-        let response = connection.send(get).await.unwrap();
-        seen.borrow_mut().push(response.status().to_string());
-        remote.call_from_thread(|reactor| reactor.stop());
-    }));
-    reactor.run().unwrap();
-    assert_eq!(*done.borrow(), ["200 OK 3000000", "true", "404 Not Found"]);
+        assert!(response.into_body().collect().await.unwrap() == sent);
+        let response = connection.send(get("/none")).await.unwrap();
+        assert_eq!(response.status(), StatusCode::NOT_FOUND);
+    });
+}
+
+#[test]
+#[should_panic(expected = "a task that does not panic")]
+fn a_task_of_these_tests_that_panics_ends_its_test() {
+    let reactor = Reactor::new().unwrap();
+    run(&reactor, async { panic!("no test is to hang") });
 }

@@ -610,6 +610,10 @@ where
     /// Answers a request that has no meaning, but that came with these bytes, and closes.
     fn refuse_head(&mut self, transport: &mut Transport, error: RequestError, head: &[u8]) {
         tracing::debug!(peer = %transport.peer(), %error, "a request head was refused");
+        if self.requests == 0 && self.site.http2.borrow().is_some() && is_bare_words(head) {
+            // It may be a preface that is wrong, and is no request of HTTP/1 (RFC 9113, section 3.4).
+            return self.close(transport, false);
+        }
         let log = Entry::of_no_request(transport);
         // That much is known of it, and it decides whether content may follow.
         let method = match head.trim_ascii_start().starts_with(b"HEAD ") {
@@ -901,6 +905,14 @@ impl Drop for AbortUnlessDone {
             connection.abort_connection();
         }
     }
+}
+
+/// Whether it begins with three words of letters, where a request has a target and a version.
+fn is_bare_words(head: &[u8]) -> bool {
+    let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
+    let mut words = line.split(|byte| *byte == b' ');
+    let is_bare = |word: &[u8]| !word.is_empty() && word.iter().all(u8::is_ascii_alphabetic);
+    words.clone().count() == 3 && words.all(is_bare)
 }
 
 const TOO_LARGE: RequestError = RequestError::new(

@@ -22,6 +22,7 @@ use super::answer::{Begun, To, Tunnel, Unsent, begin, refuse};
 use super::inflow::Inflow;
 use super::interim::{self, Interims};
 use super::outflow::{Broken, Outflow};
+use super::overruns::Overruns;
 use super::stream::H2Stream;
 use super::tunnels::Tunnels;
 use crate::access_log::{CLIENT_CLOSED, Entry};
@@ -76,6 +77,7 @@ pub(super) struct Around {
     pub(super) reactor: Weak<dyn ReactorCore>,
     pub(super) connection: Connection,
     pub(super) tunnels: Rc<Tunnels>,
+    pub(super) overruns: Rc<Overruns>,
 }
 
 /// What a request brings along, beside its fields.
@@ -278,6 +280,12 @@ where
         if self.is_over() {
             return Poll::Ready(());
         }
+        if matches!(self.phase, Phase::Sent) {
+            let (overruns, stream) = (&self.around.overruns, self.respond.stream_id());
+            if overruns.has_befallen(stream.into(), cx.waker()) {
+                return self.reset(Reason::FLOW_CONTROL_ERROR);
+            }
+        }
         self.keep_time(cx)
     }
 
@@ -375,6 +383,16 @@ where
         if let Some(log) = self.log.take() {
             log.finish(self.status.as_u16(), self.sent);
         }
+    }
+}
+
+impl<S, B> Drop for Exchange<S, B>
+where
+    S: Service<Request<Body>, Response = Response<B>>,
+{
+    fn drop(&mut self) {
+        let stream = self.respond.stream_id();
+        self.around.overruns.forget(stream.into());
     }
 }
 

@@ -146,11 +146,13 @@ impl FrameScan {
     }
 }
 
-/// How much of a payload is looked at: the length of padding, and how a block of fields begins.
+/// How much of a payload is looked at: the length of padding, how a block of fields begins, and by how
+/// much a window grows.
 fn looked_at(head: FrameHead) -> usize {
     match head.kind {
         DATA if head.is_padded() => head.length.min(1),
         HEADERS => head.length.min(LOOK),
+        WINDOW_UPDATE => head.length.min(4),
         _ => 0,
     }
 }

@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::alarm::Alarm;
 use super::governor::{Excess, Governor};
+use super::overruns::Overruns;
 
 /// How long a peer that was told to go may go on sending before the connection is closed. (Closing
 /// at once would reset the connection, and might take the GOAWAY away from the peer.)
@@ -36,6 +37,7 @@ pub(super) struct Watch {
     heard: Cell<Instant>,
     lingers: Cell<bool>,
     draining: Cell<bool>,
+    overruns: Rc<Overruns>,
 }
 
 impl Governed {
@@ -74,6 +76,7 @@ impl Watch {
             heard: Cell::new(reactor.now()),
             lingers: Cell::new(true),
             draining: Cell::new(false),
+            overruns: Rc::default(),
         }
     }
 
@@ -105,14 +108,22 @@ impl Watch {
         self.lingers.set(false);
     }
 
+    pub(super) fn overruns(&self) -> Rc<Overruns> {
+        Rc::clone(&self.overruns)
+    }
+
     /// How much of `data` may be worked on.
     fn received(&self, data: &[u8]) -> usize {
         let Some(reactor) = self.reactor.upgrade() else {
             return data.len();
         };
         self.heard.set(reactor.now());
-        let admitted = self.governor.borrow_mut().received(reactor.now(), data);
+        let mut governor = self.governor.borrow_mut();
+        let admitted = governor.received(reactor.now(), data);
         self.excess.set(admitted.err());
+        if let Some(stream) = governor.take_overrun() {
+            self.overruns.tell(stream);
+        }
         admitted.err().map_or(data.len(), |excess| excess.at())
     }
 

@@ -15,6 +15,9 @@ use super::frame_scan::{
 };
 use super::limits::{Limits, Rate};
 
+/// The largest window there can be (section 6.9.1).
+const LARGEST_WINDOW: i64 = 0x7fff_ffff;
+
 /// WINDOW_UPDATE frames that a peer may send for each stream, and each DATA frame that it gets.
 const UPDATES_EACH: u32 = 4;
 
@@ -55,6 +58,7 @@ struct Rules {
     continuations: Option<u32>,
     most_continuations: u32,
     resets_sent: usize,
+    growth: Growth,
     reset: Tokens,
     ping: Tokens,
     settings: Tokens,
@@ -114,12 +118,20 @@ impl Governor {
     pub fn sent(&mut self, mut data: &[u8]) {
         while let Some(Found { head, .. }) = self.outgoing.next(&mut data) {
             match head.kind {
-                DATA => self.rules.window_update.credit(UPDATES_EACH),
+                DATA => {
+                    self.rules.window_update.credit(UPDATES_EACH);
+                    self.rules.growth.shrink(head.stream, head.length);
+                }
                 RST_STREAM => self.rules.resets_sent += 1,
                 SETTINGS if head.is_ack() => self.rules.settings_applied = true,
                 _ => {}
             }
         }
+    }
+
+    /// The stream whose window the peer has made larger than one can be, if it has since the last call.
+    pub(super) fn take_overrun(&mut self) -> Option<u32> {
+        self.rules.growth.overrun.take()
     }
 
     /// How many streams this side has reset.
@@ -164,6 +176,7 @@ impl Rules {
             continuations: None,
             most_continuations: limits.continuations,
             resets_sent: 0,
+            growth: Growth::default(),
             reset: tokens(limits.reset_rate),
             ping: tokens(limits.ping_rate),
             settings: tokens(limits.settings_rate),
@@ -204,7 +217,10 @@ impl Rules {
             }
             SETTINGS | GOAWAY => (&mut self.settings, "too many SETTINGS or GOAWAY frames"),
             PING => (&mut self.ping, "too many PING frames"),
-            WINDOW_UPDATE => (&mut self.window_update, "too many WINDOW_UPDATE frames"),
+            WINDOW_UPDATE => {
+                self.growth.grow(frame);
+                (&mut self.window_update, "too many WINDOW_UPDATE frames")
+            }
             _ => (&mut self.unknown, "too many frames of unknown types"),
         };
         let calm = Excess::of(Reason::ENHANCE_YOUR_CALM, what);
@@ -303,6 +319,38 @@ fn begins_with_pseudo_field(frame: &Found<'_>) -> bool {
         [first @ 0x41..=0x7f, ..] => first & 0x3f <= 14,
         [first @ 0x01..=0x1f, ..] => first & 0x0f <= 14 && first & 0x0f > 0,
         _ => false,
+    }
+}
+
+/// By how much the window of a stream has grown at least: that of the stream whose window grew last.
+#[derive(Default)]
+struct Growth {
+    stream: u32,
+    bytes: i64,
+    overrun: Option<u32>,
+}
+
+impl Growth {
+    fn grow(&mut self, update: &Found<'_>) {
+        let stream = update.head.stream;
+        let &[b3, b2, b1, b0] = update.payload else {
+            return;
+        };
+        if stream != self.stream {
+            (self.stream, self.bytes) = (stream, 0);
+        }
+        self.bytes += i64::from(u32::from_be_bytes([b3 & 0x7f, b2, b1, b0]));
+        // It began with nothing or more (section 6.9.2).
+        if stream > 0 && self.bytes > LARGEST_WINDOW {
+            self.overrun = Some(stream);
+        }
+    }
+
+    /// So much of it was used.
+    fn shrink(&mut self, stream: u32, bytes: usize) {
+        if stream == self.stream {
+            self.bytes -= bytes as i64;
+        }
     }
 }
 

@@ -30,6 +30,7 @@ mod keep_alive;
 mod limits;
 mod outflow;
 mod outgoing_request;
+mod overruns;
 mod request;
 mod response_body;
 mod send_error;

@@ -54,6 +54,7 @@ pub(crate) fn serve<S, B>(
         reactor: watch.reactor(),
         connection: transport.connection(),
         tunnels: Rc::default(),
+        overruns: watch.overruns(),
     };
     let keep_alive = KeepAlive::new(limits.keep_alive, &watch);
     let mut server = Server {

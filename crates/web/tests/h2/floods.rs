@@ -1,8 +1,15 @@
 //! What a peer can send for ever ends its connection (RFC 9113, section 10.5).
 
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{Request, Response};
+use http_body::Frame as BodyFrame;
 use ropewalk_web::Body;
 
 use super::rig::*;
@@ -110,7 +117,7 @@ fn rapid_resets_in_one_read_start_few_handlers() {
 fn resets_that_the_server_is_made_to_send_end_the_connection() {
     // MadeYouReset, CVE-2025-8671
     type Provoke = fn(u32) -> Vec<u8>;
-    let provoke: [(&str, Provoke); 3] = [
+    let provoke: [(&str, Provoke); 4] = [
         ("overflow", |stream| {
             [
                 window_update(stream, 0x7fff_ffff),
@@ -127,9 +134,21 @@ fn resets_that_the_server_is_made_to_send_end_the_connection() {
             )
         }),
         ("length", |stream| data(stream, END_STREAM, "too short")),
+        ("nothing", |stream| window_update(stream, 0)),
     ];
     for (name, provoke) in provoke {
-        let client = Client::new(never());
+        let drops = Drops::default();
+        let (begun, tokens) = (std::rc::Rc::new(std::cell::Cell::new(0)), drops.clone());
+        let count = begun.clone();
+        let client = Client::new(site_async(move |_: Request<Body>| {
+            count.set(count.get() + 1);
+            let token = tokens.token();
+            async move {
+                std::future::pending::<()>().await;
+                drop(token);
+                Ok(Response::new(Body::empty()))
+            }
+        }));
         let taken = flood(&client, |count| {
             let stream = 2 * count + 1;
             let open = headers(stream, 0, request("POST", "/", &[("content-length", "10")]));
@@ -137,7 +156,16 @@ fn resets_that_the_server_is_made_to_send_end_the_connection() {
         });
         assert!(taken <= 600, "{name}: {taken}");
         client.assert_goaway(ENHANCE_YOUR_CALM);
+        // No handler goes on for a stream that is no more.
+        assert_eq!(drops.0.get(), begun.get(), "{name}");
     }
+}
+
+#[test]
+fn streams_above_the_limit_are_refused_only_so_often() {
+    let client = Client::new(never());
+    let taken = flood(&client, |count| get(2 * count + 1, "/"));
+    assert!(taken <= 100 + 512 + 102, "{taken}");
 }
 
 #[test]
@@ -245,6 +273,117 @@ fn updates_of_windows_are_earned_by_answers() {
             client.send([window_update(stream, 4096), window_update(0, 4096)].concat());
         }
         client.received();
+    }
+    client.assert_alive();
+}
+
+/// A body without an end, which counts what is taken of it.
+struct Endless(Arc<AtomicU64>);
+
+impl http_body::Body for Endless {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<BodyFrame<Bytes>, Infallible>>> {
+        let piece = Bytes::from_static(&[b'x'; PIECE as usize]);
+        self.0.fetch_add(PIECE, Ordering::Relaxed);
+        Poll::Ready(Some(Ok(BodyFrame::data(piece))))
+    }
+}
+
+const PIECE: u64 = 16_384;
+
+#[test]
+fn windows_that_are_never_opened_hold_little_and_not_for_ever() {
+    // No window of a stream, or no more of that of the connection.
+    for window in [0, 0x7fff_ffff] {
+        let taken = Arc::new(AtomicU64::new(0));
+        let count = Arc::clone(&taken);
+        let client = Client::with_settings(
+            site_async(move |_: Request<Body>| {
+                let body = Body::new(Endless(Arc::clone(&count)));
+                std::future::ready(Ok(Response::new(body)))
+            }),
+            &[(4, window)],
+        );
+        for n in 0..100 {
+            client.send(get(2 * n + 1, "/"));
+        }
+        // Each stream waits with one piece, and the connection with what one may queue.
+        let most = 100 * PIECE + 2 * 65_536;
+        let held = taken.load(Ordering::Relaxed);
+        assert!(held <= most, "{window}: {held}");
+        client.received();
+        client.advance(Duration::from_secs(30));
+        let frames = client.received();
+        let resets = frames.iter().filter(|frame| frame.kind == RST_STREAM);
+        assert_eq!(resets.count(), 100, "{window}: {frames:?}");
+        assert_eq!(taken.load(Ordering::Relaxed), held, "{window}");
+        // And then it is idle.
+        client.advance(Duration::from_secs(60));
+        client.advance(Duration::from_secs(2));
+        assert!(client.is_closed(), "{window}");
+    }
+}
+
+#[test]
+fn streams_that_are_opened_and_not_used_are_taken_back() {
+    let client = Client::new(mirror());
+    for n in 0..100 {
+        client.send(headers(2 * n + 1, 0, request("POST", "/", &[])));
+    }
+    client.received();
+    client.advance(Duration::from_secs(60));
+    let frames = client.received();
+    let resets = frames.iter().filter(|frame| frame.kind == RST_STREAM);
+    assert_eq!(resets.count(), 100, "{frames:?}");
+    client.advance(Duration::from_secs(60));
+    client.advance(Duration::from_secs(2));
+    assert!(client.is_closed());
+}
+
+#[test]
+fn who_says_nothing_or_not_enough_is_closed_in_time() {
+    for said in [&[][..], &PREFACE[..12], PREFACE, b"PRI"] {
+        let client = Client::bare(mirror());
+        client.send(said);
+        client.advance(Duration::from_secs(61));
+        client.advance(Duration::from_secs(2));
+        assert!(client.is_closed(), "{said:?}");
+    }
+}
+
+#[test]
+fn crumbs_of_cookies_count_as_fields() {
+    let crumbs = |count| {
+        let mut block = request("GET", "/", &[]);
+        for _ in 0..count {
+            block.extend(b"\x00\x06cookie\x03a=b");
+        }
+        headers(1, END_STREAM, block)
+    };
+    for (count, status) in [(300, 200), (1000, 431)] {
+        let client = Client::new(mirror());
+        client.send(crumbs(count));
+        assert_eq!(client.of_stream(1)[0].status(), status, "{count}");
+        client.assert_alive();
+    }
+}
+
+#[test]
+fn changes_of_the_size_of_a_table_are_no_work() {
+    let client = Client::new(mirror());
+    for n in 0..50 {
+        let mut block = [0x20, 0x3f, 0xe1, 0x1f].repeat(3500);
+        block.extend(request("GET", "/", &[]));
+        client.send(headers(2 * n + 1, END_STREAM, block));
+        assert!(!client.received().is_empty());
+        if client.is_closed() {
+            return;
+        }
     }
     client.assert_alive();
 }
