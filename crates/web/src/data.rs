@@ -5,11 +5,11 @@ use std::future::{Ready, ready};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
-use http::{Method, Request, Response, StatusCode};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use http::{Method, Request, Response};
 use tower_service::Service;
 
-use crate::answer::{IntoResponse, Rejection};
+use crate::answer::Rejection;
 use crate::body::Body;
 
 /// Answers GET and HEAD with the same bytes, and all else with 405: Twisted's `static.Data`.
@@ -46,12 +46,8 @@ impl Data {
             Method::GET => Body::from(self.content.clone()),
             Method::HEAD => Body::empty(),
             _ => {
-                let detail = "this can be read, with GET or HEAD, and no more";
-                let rejection = Rejection::new(StatusCode::METHOD_NOT_ALLOWED, detail);
-                let mut response = rejection.for_request(request.headers()).into_response();
                 let allow = HeaderValue::from_static("GET, HEAD");
-                response.headers_mut().insert(ALLOW, allow);
-                return response;
+                return Rejection::of_method(request.method(), request.headers(), allow);
             }
         };
         let mut response = Response::new(body);

@@ -18,6 +18,13 @@
 //! reactor.listen(&"tcp:80".parse()?, Rc::new(Site::new(hello)))?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//! # Features
+//!
+//! | feature | what it adds | default |
+//! |---|---|---|
+//! | `compression` | [`CompressionLayer`](middleware::CompressionLayer) and [`DecompressionLayer`](middleware::DecompressionLayer), with brotli and zstd (C) | yes |
+//! | `password-files` | [`HtpasswdFile`](credentials::HtpasswdFile) and [`PasswordHash`](credentials::PasswordHash), with Argon2, bcrypt and crypt(3) | yes |
+//! | `redis` | sessions in a Redis or Valkey | no |
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 

@@ -8,8 +8,8 @@ use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 
-use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, X_CONTENT_TYPE_OPTIONS};
-use http::{Response, StatusCode};
+use http::header::{ACCEPT, ALLOW, CONTENT_TYPE, HeaderMap, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use http::{Method, Response, StatusCode};
 
 use super::IntoResponse;
 use crate::body::{Body, BodyError};
@@ -33,6 +33,7 @@ pub struct Rejection {
     status: StatusCode,
     detail: Cow<'static, str>,
     as_problem: bool,
+    accepted: Option<&'static str>,
 }
 
 impl Rejection {
@@ -43,6 +44,15 @@ impl Rejection {
             status,
             detail: detail.into(),
             as_problem: false,
+            accepted: None,
+        }
+    }
+
+    /// The content is of another type than this one: 415, with `Accept` (RFC 9110, section 15.5.16).
+    pub(crate) fn of_type(accepted: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            accepted: Some(accepted),
+            ..Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
         }
     }
 
@@ -63,6 +73,26 @@ impl Rejection {
     pub fn failed() -> Self {
         let detail = "the server failed to answer; its log says why";
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, detail)
+    }
+
+    /// The method is not for this resource: 405, with what is allowed. A method that none of the standards
+    /// has is 501 (RFC 9110, section 9.1), and says nothing of this resource.
+    pub(crate) fn of_method(
+        method: &Method,
+        headers: &HeaderMap,
+        allow: HeaderValue,
+    ) -> Response<Body> {
+        if !is_standard(method) {
+            let detail = "this server does not know the method";
+            let rejection = Self::new(StatusCode::NOT_IMPLEMENTED, detail);
+            return rejection.for_request(headers).into_response();
+        }
+        // As long for HEAD as for GET.
+        let detail = "the method is not possible here; the Allow field says what is";
+        let rejection = Self::new(StatusCode::METHOD_NOT_ALLOWED, detail);
+        let mut response = rejection.for_request(headers).into_response();
+        response.headers_mut().insert(ALLOW, allow);
+        response
     }
 
     /// In the form that the request with these headers asks for: `application/problem+json` if its
@@ -109,6 +139,9 @@ impl IntoResponse for Rejection {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        if let Some(accepted) = self.accepted {
+            headers.insert(ACCEPT, HeaderValue::from_static(accepted));
+        }
         response.extensions_mut().insert(self);
         response
     }
@@ -133,6 +166,22 @@ impl fmt::Display for Rejection {
 }
 
 impl Error for Rejection {}
+
+/// Whether RFC 9110 or RFC 5789 has the method.
+fn is_standard(method: &Method) -> bool {
+    matches!(
+        *method,
+        Method::GET
+            | Method::HEAD
+            | Method::POST
+            | Method::PUT
+            | Method::DELETE
+            | Method::CONNECT
+            | Method::OPTIONS
+            | Method::TRACE
+            | Method::PATCH
+    )
+}
 
 /// The document of RFC 9457, section 3.1. Its type is that of the status (section 4.2.1).
 fn problem(rejection: &Rejection) -> String {

@@ -22,13 +22,16 @@
 //! assert!(task.is_finished());
 //! ```
 
+#[cfg(feature = "password-files")]
 mod apr1;
 mod digest;
 mod htdigest;
+#[cfg(feature = "password-files")]
 mod htpasswd;
 mod login_cache;
 mod login_limit;
 mod memory;
+#[cfg(feature = "password-files")]
 mod password_hash;
 mod watched_file;
 
@@ -44,10 +47,12 @@ use ropewalk_core::{Address, Failure};
 
 pub use digest::{DigestAlgorithm, DigestCredentials};
 pub use htdigest::HtdigestFile;
+#[cfg(feature = "password-files")]
 pub use htpasswd::HtpasswdFile;
 pub use login_cache::LoginCache;
 pub use login_limit::LoginLimit;
 pub use memory::MemoryChecker;
+#[cfg(feature = "password-files")]
 pub use password_hash::{PasswordHash, PasswordHashError};
 pub use watched_file::PasswordFileError;
 

@@ -21,9 +21,12 @@ const MAX_FILE: u64 = 16 * 1024 * 1024;
 pub(super) struct WatchedFile<T> {
     reactor: Rc<dyn ReactorCore>,
     path: PathBuf,
-    parse: Box<dyn Fn(&str, &Path) -> T>,
+    parse: Parse<T>,
     state: RefCell<State<T>>,
 }
+
+/// Reads a text that was found at a path.
+type Parse<T> = Box<dyn Fn(&str, &Path) -> T>;
 
 struct State<T> {
     contents: Rc<T>,

@@ -3,8 +3,8 @@
 use std::convert::Infallible;
 
 use bytes::Bytes;
+use http::Request;
 use http::header::{CONTENT_TYPE, HeaderMap};
-use http::{Request, StatusCode};
 
 use super::FromRequest;
 use crate::answer::Rejection;
@@ -43,13 +43,13 @@ pub(crate) fn content_type_is(headers: &HeaderMap, essence: &str, suffix: Option
 }
 
 /// The `Content-Type` is another one: 415, with the one that is taken.
-pub(crate) fn other_type(headers: &HeaderMap, wanted: &str) -> Rejection {
+pub(crate) fn other_type(headers: &HeaderMap, wanted: &'static str) -> Rejection {
     let said = headers
         .get(CONTENT_TYPE)
         .map(|value| String::from_utf8_lossy(value.as_bytes()));
     let said = said.map_or_else(|| "none".to_owned(), |said| format!("`{said}`"));
     let detail = format!("the body must be sent with the Content-Type `{wanted}`; it has {said}");
-    Rejection::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail).for_request(headers)
+    Rejection::of_type(wanted, detail).for_request(headers)
 }
 
 impl FromRequest for Bytes {

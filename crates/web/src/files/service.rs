@@ -305,11 +305,10 @@ fn conditional_answer(method: &Method, asked: &HeaderMap, file: &Representation)
         Verdict::NotModified => return not_modified(file),
         Verdict::Failed => return status_page(StatusCode::PRECONDITION_FAILED),
     }
-    // Ranges are defined for GET alone (RFC 9110, section 14.2), and for one line.
+    // Ranges are defined for one line.
     let selection = match asked.get(RANGE) {
         Some(value)
-            if method == Method::GET
-                && asked.get_all(RANGE).iter().nth(1).is_none()
+            if asked.get_all(RANGE).iter().nth(1).is_none()
                 && conditional::range_applies(asked, file.validators()) =>
         {
             range::select(value.as_bytes(), file.len())
@@ -318,6 +317,16 @@ fn conditional_answer(method: &Method, asked: &HeaderMap, file: &Representation)
     };
     let len = file.len();
     match selection {
+        // And for GET alone (RFC 9110, section 14.2). But HEAD may say no other length than GET would have
+        // (section 8.6).
+        Selection::One(_) | Selection::Many(_) | Selection::Unsatisfiable
+            if method == Method::HEAD =>
+        {
+            let mut response = Response::new(Body::empty());
+            response.headers_mut().clone_from(file.headers());
+            response.headers_mut().remove(CONTENT_LENGTH);
+            response
+        }
         Selection::Whole => {
             let mut response = Response::new(file.body());
             response.headers_mut().clone_from(file.headers());

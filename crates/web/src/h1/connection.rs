@@ -18,6 +18,7 @@ use ropewalk_core::{Failure, Protocol, Secured, Task, Transport};
 use tower_service::Service;
 
 use super::exchange::{Exchange, Feed, Source};
+use super::request_head::CONNECT_NEEDS_AUTHORITY;
 use super::shared::Shared;
 use super::stream::{Gate, QUEUE_AHEAD, write_stream};
 use super::{
@@ -408,6 +409,12 @@ where
         response: Response<B>,
     ) -> Result<(), RequestError> {
         let (mut parts, mut body) = response.into_parts();
+        if exchange.connects_nowhere {
+            exchange.keep_alive = false;
+            if parts.status.is_success() {
+                return Err(CONNECT_NEEDS_AUTHORITY);
+            }
+        }
         if exchange.may_end_http(parts.status)
             && let Some(protocol) = Upgrade::take(&mut parts.extensions)
         {

@@ -17,6 +17,8 @@ use crate::upgrade::Upgrade;
 pub(super) struct Exchange {
     pub(super) method: Method,
     pub(super) version: Version,
+    /// It is a CONNECT that names nobody to connect to.
+    pub(super) connects_nowhere: bool,
     pub(super) keep_alive: bool,
     /// What the answer said, for the log.
     pub(super) status: StatusCode,
@@ -78,6 +80,8 @@ impl Exchange {
         Self {
             method: head.parts.method.clone(),
             version: head.parts.version,
+            connects_nowhere: head.parts.method == Method::CONNECT
+                && head.parts.uri.authority().is_none(),
             keep_alive: head.keep_alive,
             status: StatusCode::OK,
             sent: 0,

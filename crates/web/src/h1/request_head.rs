@@ -31,6 +31,9 @@ const TARGET_MAX: usize = u16::MAX as usize - 1;
 pub struct RequestHead {
     /// Method, target, version and fields; `http::Request::from_parts` adds a body.
     ///
+    /// CONNECT with a path, which names nobody to connect to, has no authority: whoever serves it must
+    /// refuse it (RFC 9110, section 9.3.6).
+    ///
     /// Where the target names an authority (absolute-form, CONNECT), the `host` field holds that
     /// authority, as RFC 9112 section 3.2.2 demands, and what the peer sent in `host` is gone.
     pub parts: Parts,
@@ -293,7 +296,8 @@ fn parse_target(
     let uri = || Uri::from_maybe_shared(target.clone()).map_err(|_| BAD_TARGET);
     let host = |bytes| HeaderValue::from_maybe_shared(bytes).map_err(|_| BAD_TARGET);
 
-    if method == Method::CONNECT {
+    // A path is no way to make a tunnel; but to say whether there are others is for who serves it.
+    if method == Method::CONNECT && !target.starts_with(b"/") {
         if !is_host_with_port(target) {
             return Err(CONNECT_NEEDS_AUTHORITY);
         }
@@ -383,7 +387,7 @@ const BAD_TARGET: RequestError =
     RequestError::bad("the request target is neither a path nor an http or https URL");
 const BAD_AUTHORITY: RequestError =
     RequestError::bad("the host in the request target is not a host with an optional port");
-const CONNECT_NEEDS_AUTHORITY: RequestError =
+pub(super) const CONNECT_NEEDS_AUTHORITY: RequestError =
     RequestError::bad("the target of CONNECT must be a host and a port");
 const CONNECT_HAS_NO_CONTENT: RequestError =
     RequestError::bad("CONNECT has no content: what follows its head belongs to the tunnel");

@@ -87,12 +87,15 @@ mod body_limit;
 mod cache;
 mod cache_control;
 mod catch_panic;
+#[cfg(feature = "compression")]
 mod compression;
 mod concurrency_limit;
 mod cors;
+#[cfg(feature = "compression")]
 mod decompression;
 mod entity_tag;
 mod forwarded;
+#[cfg(feature = "compression")]
 mod permit;
 mod rate_limit;
 mod request_id;
@@ -111,9 +114,11 @@ pub use body_limit::{BodyLimit, BodyLimitLayer};
 pub use cache::{Cache, CacheFuture, CacheLayer};
 pub use cache_control::CacheControl;
 pub use catch_panic::{CatchPanic, CatchPanicFuture, CatchPanicLayer};
+#[cfg(feature = "compression")]
 pub use compression::{Compression, CompressionLayer, CompressionLevel};
 pub use concurrency_limit::{ConcurrencyLimit, ConcurrencyLimitFuture, ConcurrencyLimitLayer};
 pub use cors::{Cors, CorsLayer};
+#[cfg(feature = "compression")]
 pub use decompression::{Decompression, DecompressionLayer};
 pub use entity_tag::{EntityTag, EntityTagLayer};
 pub use forwarded::ForwardedElement;

@@ -4,8 +4,8 @@ use std::future::poll_fn;
 use std::pin::Pin;
 
 use bytes::Bytes;
+use http::Request;
 use http::header::{CONTENT_TYPE, HeaderMap};
-use http::{Request, StatusCode};
 
 use super::boundary::boundary_of;
 use super::disposition::Disposition;
@@ -203,7 +203,7 @@ impl FromRequest for Multipart {
             Some(Err(error)) => return Err(Rejection::from(error).for_request(&parts.headers)),
             None => {
                 let detail = "the body must be sent with the Content-Type `multipart/form-data`";
-                let rejection = Rejection::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail);
+                let rejection = Rejection::of_type("multipart/form-data", detail);
                 return Err(rejection.for_request(&parts.headers));
             }
         };

@@ -250,13 +250,7 @@ impl MethodRouter {
         if method == Method::OPTIONS {
             return Answering::ready(Ok(([(ALLOW, allow)], ()).into_response()));
         }
-        let mut response = Rejection::new(
-            StatusCode::METHOD_NOT_ALLOWED,
-            format!("{method} is not possible here; the Allow field says what is"),
-        )
-        .for_request(request.headers())
-        .into_response();
-        response.headers_mut().insert(ALLOW, allow);
+        let response = Rejection::of_method(method, request.headers(), allow);
         Answering::ready(Ok(response))
     }
 

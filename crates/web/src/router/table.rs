@@ -190,6 +190,15 @@ impl Table {
             let answer = ([(ALLOW, self.allow.clone())], ()).into_response();
             return Answering::ready(Ok(answer));
         }
+        if request.method() == Method::CONNECT
+            && self.fallback.is_none()
+            && request.uri().path().is_empty()
+        {
+            // It is for a host, and not for a path of this one.
+            let response =
+                Rejection::of_method(request.method(), request.headers(), self.allow.clone());
+            return Answering::ready(Ok(response));
+        }
         let found = match self.find(request.uri()) {
             Ok(found) => found,
             Err(MalformedPath) => {

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, HeaderName, HeaderValue,
+    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, HeaderName, HeaderValue,
 };
 use http::{Method, Request, Response, StatusCode};
 use ropewalk_core::{Failure, ThreadJobError};
@@ -86,11 +86,9 @@ impl Uploads {
             _ => match &self.downloads {
                 Some(downloads) => downloads.answer(request),
                 None => {
-                    let detail = "files are put here, and HEAD says how much of one has come";
-                    let rejection = Rejection::new(StatusCode::METHOD_NOT_ALLOWED, detail);
-                    let mut response = rejection.for_request(request.headers()).into_response();
                     let allow = HeaderValue::from_static("HEAD, PUT");
-                    response.headers_mut().insert(ALLOW, allow);
+                    let (method, headers) = (request.method(), request.headers());
+                    let response = Rejection::of_method(method, headers, allow);
                     Answering::ready(Ok(response))
                 }
             },

@@ -61,6 +61,35 @@ fn a_tunnel_begins_behind_the_answer_to_connect() {
     );
 }
 
+/// RFC 9110, section 9.3.6: "A server MUST reject a CONNECT request that targets an empty or invalid port
+/// number". A path names none; which methods it has, its handler may say.
+#[test]
+fn a_connect_to_a_path_makes_no_tunnel_and_is_the_last_request() {
+    let site = |status: StatusCode| -> Rc<dyn Factory> {
+        Rc::new(Site::new(handler_fn(move |request: Request<Body>| {
+            assert_eq!(
+                (request.method().as_str(), request.uri().path()),
+                ("CONNECT", "/x")
+            );
+            let mut response = match status.is_success() {
+                true => Upgrade::tunnel(Shout),
+                false => Response::new(Body::from("no")),
+            };
+            *response.status_mut() = status;
+            response
+        })))
+    };
+    let script = format!("CONNECT /x HTTP/1.1\r\nHost: a\r\n\r\n{}", get("/"));
+    for (given, sent) in [(200, "400"), (204, "400"), (405, "405"), (404, "404")] {
+        let client = Client::new(site(StatusCode::from_u16(given).unwrap()));
+        client.send(&script);
+        let seen = client.received();
+        assert_eq!(statuses(&seen), [sent]);
+        assert!(seen.contains("connection: close\r\n"), "{seen}");
+        assert!(client.is_closed());
+    }
+}
+
 #[test]
 fn the_new_protocol_hears_of_the_end() {
     let client = Client::new(shouting());

@@ -446,7 +446,6 @@ fn connect_takes_a_host_and_port_and_nothing_else() {
     assert_eq!(request.uri.authority().unwrap().as_str(), "example.org:443");
     assert_eq!(request.headers["host"], "example.org:443");
     for target in [
-        "/",
         "example.org",
         "example.org:",
         ":443",

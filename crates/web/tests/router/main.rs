@@ -17,4 +17,5 @@ mod layers;
 mod resources;
 mod rig;
 mod routing;
+mod rules;
 mod uploading;

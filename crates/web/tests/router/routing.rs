@@ -93,6 +93,26 @@ fn bad_escapes_are_400() {
     }
 }
 
+/// RFC 9110, section 9.1.
+#[test]
+fn a_method_that_nobody_knows_is_501_and_connect_and_trace_are_405() {
+    let router = Router::builder()
+        .route("/tea", get(|| "tea"))
+        .build()
+        .unwrap();
+    assert_eq!(ask(&router, "BREW /tea").status, 501);
+    for line in [
+        "TRACE /tea",
+        "CONNECT /tea",
+        "CONNECT example.com:443",
+        "PATCH /tea",
+    ] {
+        let reply = ask(&router, line);
+        assert_eq!(reply.status, 405, "{line}");
+        assert_eq!(reply.header("allow"), "GET, HEAD, OPTIONS", "{line}");
+    }
+}
+
 #[test]
 fn another_method_is_405_with_what_is_allowed() {
     let reply = ask(&teas(), "DELETE /teas");
@@ -138,11 +158,6 @@ fn options_is_answered_with_what_is_allowed() {
         .build()
         .unwrap();
     assert_eq!(ask(&own, "OPTIONS /").body, "mine");
-}
-
-#[test]
-fn connect_has_no_path_and_finds_no_route() {
-    assert_eq!(ask(&teas(), "CONNECT example.com:443").status, 404);
 }
 
 #[test]

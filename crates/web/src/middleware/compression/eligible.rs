@@ -49,6 +49,17 @@ pub(super) fn may_be_coded(answer: &Response<Body>) -> bool {
         && !(headers.contains_key(CACHE_CONTROL) && CacheControl::of(headers).no_transform)
 }
 
+/// Whether it is a part of content that may have been coded as a whole. (That parts have a type that
+/// does not shrink cannot be seen.)
+pub(super) fn is_part(answer: &Response<Body>) -> bool {
+    let content_type = answer.headers().get(CONTENT_TYPE);
+    answer.status() == StatusCode::PARTIAL_CONTENT
+        && !answer.headers().contains_key(CONTENT_ENCODING)
+        && content_type.is_some_and(|value| {
+            shrinks(value) || value.as_bytes().starts_with(b"multipart/byteranges")
+        })
+}
+
 /// Whether there are so many bytes, or nobody knows how many.
 pub(super) fn is_worth(answer: &Response<Body>, worth: u64, head: bool) -> bool {
     let declared = answer.headers().get(CONTENT_LENGTH);

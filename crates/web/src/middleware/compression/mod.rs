@@ -225,6 +225,10 @@ impl Finish for Compress {
             }
             return answer;
         }
+        if eligible::is_part(&answer) {
+            // As the whole would have it (RFC 9110, section 15.3.7).
+            add_vary(answer.headers_mut(), "accept-encoding");
+        }
         if !eligible::may_be_coded(&answer) {
             return answer;
         }
