@@ -46,7 +46,7 @@ function show(message) {
     item.classList.toggle("own", message.from === own);
     item.append(element("b", message.from));
   }
-  item.append(element("span", message.text), time);
+  item.append(time, element("span", message.text));
   list.append(item);
   while (list.children.length > KEPT) list.firstElementChild.remove();
   if (follows) list.scrollTop = list.scrollHeight;

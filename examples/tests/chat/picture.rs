@@ -37,13 +37,9 @@ const TALK: &[(&str, &str, u64)] = &[
     ("Grace", "What if I type <script>alert(1)</script>?", 24),
     ("Ada", "Then I read <script>alert(1)</script>.", 16),
     ("Grace", "On a phone, in the dark, it looks good too.", 16),
-    (
-        "Ada",
-        "Pull the plug of the server: it comes back, and so do we, with nothing lost.",
-        20,
-    ),
-    ("Grace", "I did, just now!", 14),
-    ("Ada", "I know. 😄", 8),
+    ("Ada", "And when a connection breaks, the page comes back by itself.", 20),
+    ("Grace", "How much of a program is that?", 14),
+    ("Ada", "One file of Rust. 😄", 12),
 ];
 
 /// Wide enough for both, with the space that there is around them.
@@ -112,7 +108,7 @@ async fn picture(reactor: Handle) -> Result<(), Failure> {
 
 const FRAMES: &str = "
     body { margin: 0; height: 100vh; display: flex; align-items: center; justify-content: space-evenly;
-           background: linear-gradient(120deg, #cfc6b6, #8d99a3); }
+           background: #b4afa6; }
     div { border-radius: 10px; overflow: hidden; background: #3a3e42; box-shadow: 0 6px 24px #0006; }
     p { margin: 0; padding: 7px 10px; display: flex; gap: 6px; }
     i { width: 10px; height: 10px; border-radius: 5px; background: #7d838a; }
@@ -127,6 +123,8 @@ impl Browser {
         let scheme = json!({ "name": "prefers-color-scheme", "value": scheme });
         let media = json!({ "features": [scheme] });
         self.call("Emulation.setEmulatedMedia", media).await;
+        let locale = json!({ "locale": "en-GB" });
+        self.call("Emulation.setLocaleOverride", locale).await;
     }
 
     /// The page as a PNG, in base64.
