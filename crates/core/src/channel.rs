@@ -47,6 +47,7 @@ const LINGER: Duration = Duration::from_secs(5);
 
 const DRAINED: &str = "a callback of Connection::drained";
 const READY: &str = "a callback of Connection::layers_ready";
+const DRAINING: &str = "a callback of Connection::draining";
 
 /// What the loop is to do next with a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -224,6 +225,12 @@ impl Channel {
         } else {
             self.shared().set_draining();
             self.tell_drain();
+            for resolver in self.shared().take_awaiting_draining() {
+                let told = guard(&self.transport, DRAINING, || resolver.callback(()));
+                if let Some(panicked) = told {
+                    self.shared().end(panicked.into(), true);
+                }
+            }
         }
     }
 
@@ -442,6 +449,7 @@ impl Channel {
             requests,
             drains,
             awaiting_layers,
+            awaiting_draining,
             facts,
         } = transport.shared.take_end();
         if transport.shared.is(MADE) {
@@ -463,6 +471,10 @@ impl Channel {
         for resolver in awaiting_layers {
             let told = reason.clone();
             guard(&transport, READY, || resolver.errback(told));
+        }
+        for resolver in awaiting_draining {
+            let told = reason.clone();
+            guard(&transport, DRAINING, || resolver.errback(told));
         }
         reason
     }

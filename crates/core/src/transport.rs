@@ -530,6 +530,37 @@ impl Connection {
         deferred
     }
 
+    /// Fires when the connection has been told to [drain](Protocol::drain), at once if it has been
+    /// already, and fails with the reason when the connection ends before. For what would otherwise
+    /// go on: a stream without an end, a task that waits for its peer.
+    ///
+    /// ```
+    /// # use ropewalk_core::{Protocol, Transport, testing::MemoryReactor};
+    /// # struct Busy;
+    /// # impl Protocol for Busy {
+    /// #     fn data_received(&mut self, _: &mut Transport, _: &[u8]) {}
+    /// #     fn drain(&mut self, _: &mut Transport) {}
+    /// # }
+    /// let reactor = MemoryReactor::new();
+    /// let (here, _) = reactor.join(Box::new(Busy), Box::new(Busy));
+    /// let ending = here.draining().add_callback(|()| println!("the program shuts down"));
+    /// reactor.run();
+    /// assert!(!ending.is_fired());
+    /// reactor.drain();
+    /// assert!(ending.is_fired());
+    /// # let _: ropewalk_core::Deferred<()> = ending;
+    /// ```
+    #[track_caller]
+    pub fn draining(&self) -> Deferred<()> {
+        let (resolver, deferred) = Deferred::pair();
+        match self.shared.upgrade().filter(|shared| !shared.is(ENDED)) {
+            Some(shared) if shared.is_draining() => resolver.callback(()),
+            Some(shared) => shared.await_draining(resolver),
+            None => resolver.errback(ConnectionDone),
+        }
+        deferred
+    }
+
     /// Fires when the protocol has had its `connection_made` and all layers are ready, those too
     /// that were pushed in this turn, and fails with the reason when the connection ends before.
     ///
@@ -731,6 +762,8 @@ struct Rare {
     end: Option<Failure>,
     /// A protocol of it was told to drain.
     draining: bool,
+    /// Those who wait for that.
+    awaiting_draining: Vec<Resolver<()>>,
 }
 
 /// Why a connection ended, and what was still requested and waited for.
@@ -739,6 +772,7 @@ pub(crate) struct End {
     pub(crate) requests: VecDeque<Request>,
     pub(crate) drains: Vec<Drain>,
     pub(crate) awaiting_layers: Vec<Resolver<()>>,
+    pub(crate) awaiting_draining: Vec<Resolver<()>>,
     pub(crate) facts: Vec<Rc<dyn Any>>,
 }
 
@@ -1033,6 +1067,20 @@ impl Shared {
         self.touch();
     }
 
+    fn await_draining(&self, resolver: Resolver<()>) {
+        self.with_rare(|rare| {
+            rare.awaiting_draining
+                .retain(|resolver| !resolver.is_cancelled());
+            rare.awaiting_draining.push(resolver);
+        });
+    }
+
+    /// Those who waited for the connection to be told to drain.
+    pub(crate) fn take_awaiting_draining(&self) -> Vec<Resolver<()>> {
+        self.rare_if_any(|rare| Some(mem::take(&mut rare.awaiting_draining)))
+            .unwrap_or_default()
+    }
+
     /// How many wait for the layers.
     pub(crate) fn awaiting_layers(&self) -> usize {
         let waiting = |rare: &mut Rare| Some(rare.awaiting_layers.len());
@@ -1135,6 +1183,7 @@ impl Shared {
             requests: rare.requests,
             drains: rare.drains,
             awaiting_layers: rare.awaiting_layers,
+            awaiting_draining: rare.awaiting_draining,
             facts: rare.facts,
         }
     }
@@ -1178,6 +1227,7 @@ impl Rare {
         self.requests.is_empty()
             && self.drains.is_empty()
             && self.awaiting_layers.is_empty()
+            && self.awaiting_draining.is_empty()
             && self.facts.is_empty()
             && self.end.is_none()
             && self.held.data.is_empty()

@@ -78,7 +78,9 @@ impl Body {
         }
     }
 
-    /// Content that a program writes while the peer reads, and who writes it.
+    /// Content that a program writes while the peer reads, and who writes it. A writer that has no end
+    /// of its own is waited for in vain when the program shuts down: let it end when
+    /// [`current_connection`](crate::current_connection) is [`draining`](ropewalk_core::Connection::draining).
     ///
     /// ```
     /// use ropewalk_core::testing::MemoryReactor;

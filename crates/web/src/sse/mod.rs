@@ -27,7 +27,8 @@
 //!
 //! A comment is sent every 15 seconds, unless told otherwise, so that nobody between takes the
 //! connection for dead, and a reader that is gone is noticed. Nobody may keep the answer
-//! (`cache-control: no-store`).
+//! (`cache-control: no-store`). When the program shuts down, each stream is ended; browsers come back, to
+//! whoever serves then.
 
 mod broadcast;
 mod event;

@@ -5,12 +5,13 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::{Rc, Weak};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
-use ropewalk_core::{DelayedCall, ReactorCore};
+use ropewalk_core::{Connection, Deferred, DelayedCall, ReactorCore};
 
 use super::Event;
 use crate::answer::IntoResponse;
@@ -19,7 +20,8 @@ use crate::current::current_connection;
 
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
-/// An answer of events: its writer has more to say for as long as it lives.
+/// An answer of events: its writer has more to say for as long as it lives. When the program shuts down,
+/// it ends at once, and its writer is told that the reader is gone; a browser then comes back.
 pub struct Sse {
     body: Body,
     stream: Weak<Stream>,
@@ -30,9 +32,11 @@ pub struct Sse {
 pub struct SseWriter(Rc<Stream>);
 
 struct Stream {
-    /// Only borrowed between two polls, and never while a user's code runs.
-    body: RefCell<BodyWriter>,
+    /// Only borrowed between two polls, and never while a user's code runs. `None` when the stream was
+    /// ended from here.
+    body: RefCell<Option<BodyWriter>>,
     heartbeat: Cell<Option<DelayedCall>>,
+    draining: Cell<Option<Deferred<()>>>,
 }
 
 impl Sse {
@@ -41,8 +45,9 @@ impl Sse {
     pub fn channel() -> (SseWriter, Self) {
         let (writer, body) = Body::channel();
         let stream = Rc::new(Stream {
-            body: RefCell::new(writer),
+            body: RefCell::new(Some(writer)),
             heartbeat: Cell::new(None),
+            draining: Cell::new(None),
         });
         let answer = Self {
             body,
@@ -87,7 +92,7 @@ impl SseWriter {
     }
 
     pub(super) fn try_send_bytes(&self, bytes: Bytes) -> Result<(), Bytes> {
-        self.0.body.borrow_mut().try_send(bytes)
+        self.0.try_send(bytes)
     }
 
     /// Waits until there is room.
@@ -95,33 +100,69 @@ impl SseWriter {
     /// # Errors
     /// The reader is gone.
     pub async fn ready(&mut self) -> Result<(), BodyDropped> {
-        poll_fn(|cx| {
-            let mut body = self.0.body.borrow_mut();
-            pin!(body.ready()).poll(cx)
+        poll_fn(|cx| match &mut *self.0.body.borrow_mut() {
+            Some(body) => pin!(body.ready()).poll(cx),
+            None => Poll::Ready(Err(BodyDropped)),
         })
         .await
     }
 
     pub(super) fn is_gone(&self) -> bool {
-        self.0.body.borrow().is_dropped()
+        let body = self.0.body.borrow();
+        body.as_ref().is_none_or(BodyWriter::is_dropped)
     }
 
     /// Waits until the reader is gone.
     pub async fn gone(&mut self) {
-        poll_fn(|cx| {
-            let mut body = self.0.body.borrow_mut();
-            pin!(body.dropped()).poll(cx)
+        poll_fn(|cx| match &mut *self.0.body.borrow_mut() {
+            Some(body) => pin!(body.dropped()).poll(cx),
+            None => Poll::Ready(()),
         })
         .await;
     }
 }
 
-impl Drop for Stream {
-    fn drop(&mut self) {
+impl Stream {
+    fn try_send(&self, bytes: Bytes) -> Result<(), Bytes> {
+        match &mut *self.body.borrow_mut() {
+            Some(body) => body.try_send(bytes),
+            None => Err(bytes),
+        }
+    }
+
+    /// Ends the stream, though its writer may have more to say.
+    fn end(&self) {
+        let body = self.body.take();
+        self.stop_beating();
+        drop(body);
+    }
+
+    fn stop_beating(&self) {
         if let Some(call) = self.heartbeat.take() {
             call.cancel();
         }
     }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.stop_beating();
+        if let Some(draining) = self.draining.take() {
+            draining.cancel();
+        }
+    }
+}
+
+/// Ends `stream` when the program shuts down.
+fn end_with(connection: &Connection, stream: &Weak<Stream>) {
+    let Some(live) = stream.upgrade() else { return };
+    let weak = Weak::clone(stream);
+    let draining = connection.draining().add_both(move |told| {
+        if let (Ok(()), Some(stream)) = (told, weak.upgrade()) {
+            stream.end();
+        }
+    });
+    live.draining.set(Some(draining));
 }
 
 /// Sends a comment when `interval` has passed, and again.
@@ -133,10 +174,7 @@ fn beat(reactor: &Rc<dyn ReactorCore>, stream: &Weak<Stream>, interval: Duration
         Box::new(move || {
             let Some(stream) = weak.upgrade() else { return };
             // Where something waits for the reader already, no comment is needed.
-            let _ = stream
-                .body
-                .borrow_mut()
-                .try_send(Bytes::from_static(b":\n\n"));
+            let _ = stream.try_send(Bytes::from_static(b":\n\n"));
             drop(stream);
             beat(&again, &weak, interval);
         }),
@@ -146,10 +184,14 @@ fn beat(reactor: &Rc<dyn ReactorCore>, stream: &Weak<Stream>, interval: Duration
 
 impl IntoResponse for Sse {
     fn into_response(self) -> Response<Body> {
-        let reactor = current_connection()
-            .and_then(|connection| connection.act(|transport| transport.reactor()));
-        if let (Some(reactor), Some(interval)) = (reactor, self.heartbeat) {
-            beat(&reactor, &self.stream, interval);
+        if let Some(connection) = current_connection() {
+            if let (Some(reactor), Some(interval)) = (
+                connection.act(|transport| transport.reactor()),
+                self.heartbeat,
+            ) {
+                beat(&reactor, &self.stream, interval);
+            }
+            end_with(&connection, &self.stream);
         }
         let mut response = Response::new(self.body);
         let headers = response.headers_mut();

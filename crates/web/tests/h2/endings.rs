@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use http::{Request, Response};
-use ropewalk_web::{Body, BodyError, Site, h1, h2};
+use ropewalk_web::answer::IntoResponse;
+use ropewalk_web::sse::{Sse, SseWriter};
+use ropewalk_web::{Body, BodyError, Site, h1, h2, handler_fn};
 
 use super::rig::*;
 
@@ -387,4 +389,30 @@ fn a_silent_peer_is_asked_whether_it_lives() {
     assert_eq!(client.received()[0].kind, PING);
     client.advance(Duration::from_secs(5));
     assert!(client.is_lost());
+}
+
+#[test]
+fn event_streams_end_when_the_program_shuts_down_and_do_not_hold_it_up() {
+    let kept: std::rc::Rc<std::cell::RefCell<Vec<SseWriter>>> = std::rc::Rc::default();
+    let writers = std::rc::Rc::clone(&kept);
+    let site = Site::new(handler_fn(move |_: Request<Body>| {
+        let (writer, answer) = Sse::channel();
+        writers.borrow_mut().push(writer);
+        answer.into_response()
+    }));
+    let client = Client::new(std::rc::Rc::new(site));
+    client.send(get(1, "/")).send(get(3, "/")).received();
+    client.reactor.drain();
+    client.reactor.run();
+    let frames = client.received();
+    for stream in [1, 3] {
+        let ends = |frame: &Frame| {
+            frame.kind == DATA && frame.stream == stream && frame.flags & END_STREAM != 0
+        };
+        assert!(frames.iter().any(ends), "{frames:?}");
+    }
+    let shutdown = frames.iter().find(|frame| frame.kind == PING).unwrap();
+    client.send(frame(PING, ACK, 0, &shutdown.payload));
+    assert!(client.is_closed());
+    assert_eq!(kept.borrow().len(), 2);
 }

@@ -231,3 +231,22 @@ fn a_reader_that_is_too_slow_is_skipped_or_ended_and_the_others_go_on() {
         assert_eq!(got.ends_with("\r\n0\r\n\r\n"), is_dropped);
     }
 }
+
+#[test]
+fn streams_end_when_the_program_shuts_down_and_who_writes_is_told() {
+    let (client, writer) = stream();
+    client.send(wire("GET /")).received();
+    let mut writer = writer.take().unwrap();
+    writer.try_send(&Event::new("last")).unwrap();
+    client.reactor.drain();
+    client.reactor.run();
+    assert_eq!(client.received(), "c\r\ndata: last\n\n\r\n0\r\n\r\n");
+    assert!(!client.connection.is_connected());
+    assert!(writer.try_send(&Event::new("more")).is_err());
+    let told = client.reactor.spawn(Box::pin(async move {
+        assert!(writer.ready().await.is_err());
+        writer.gone().await;
+    }));
+    client.reactor.run();
+    assert!(told.is_finished());
+}

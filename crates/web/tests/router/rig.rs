@@ -55,6 +55,9 @@ impl Protocol for Recorder {
         self.0.borrow_mut().extend_from_slice(data);
     }
 
+    /// It stays until the server ends the connection.
+    fn drain(&mut self, _: &mut Transport) {}
+
     fn connection_lost(&mut self, _: Failure) {}
 }
 
