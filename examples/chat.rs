@@ -22,25 +22,25 @@ use ropewalk::web::middleware::{
 use ropewalk::web::router::{Router, get, with_state};
 use ropewalk::web::session::{MemoryStore, Session, Sessions};
 use ropewalk::web::sse::{self, Event, LastEventId, Sse};
-use ropewalk::web::websocket::{self, CloseCode, PreparedMessage, SlowReader, WebSocket};
-use ropewalk::web::{Body, FileService, Site};
-use ropewalk::{Failure, Handle, LoopingCall, Phase, Reactor, ReactorTime};
+use ropewalk::web::websocket::{self, CloseCode, PreparedMessage, WebSocket};
+use ropewalk::web::{Body, FileService, Site, SlowReader};
+use ropewalk::{Failure, Handle, LoopingCall, Reactor, ReactorTime};
 use serde::{Deserialize, Serialize};
 use tower::ServiceBuilder;
 
 /// So many WebSockets are open at once.
 const PEOPLE: usize = 1000;
 /// So many messages are kept, for who comes or comes back.
-const KEPT: usize = 200;
+const KEPT: usize = 100;
 /// The characters of a name.
 const NAME: usize = 20;
 /// The bytes of a message; a longer one ends its WebSocket (1009). It is 500 characters of any script.
 const MESSAGE: usize = 2000;
 /// Who has said something is not heard for so long: what is sent meanwhile waits on its way.
 const BREATH: Duration = Duration::from_millis(200);
-/// Who has more bytes than this unsent is too slow, and is cut off: the page comes back and asks for what
-/// it has missed, since of messages none may be missing.
-const UNREAD: u64 = 256 * 1024;
+/// Who has more bytes than this unsent, which is more than all that is kept, is too slow, and is cut off: the
+/// page comes back and asks for what it has missed, since of messages none may be missing.
+const UNREAD: u64 = 2 * 1024 * 1024;
 /// The rate is that of so many seconds.
 const RECENT: usize = 5;
 
@@ -222,7 +222,7 @@ impl Chat {
             began: reactor.now(),
             reactor,
             room: websocket::Broadcast::new(SlowReader::Drop).unsent(UNREAD),
-            dashboards: sse::Broadcast::new(),
+            dashboards: sse::Broadcast::new(SlowReader::Skip),
             here: RefCell::default(),
             kept: RefCell::default(),
             said: Cell::new(0),
@@ -356,13 +356,10 @@ fn main() -> Result<(), Failure> {
     let port = reactor.listen(&endpoint.parse()?, Rc::new(site))?;
     println!("listening on {}", port.address());
 
-    let ticking = Rc::clone(&chat);
-    let ticks = LoopingCall::new(time(), move || ticking.tick());
-    let _ended = ticks.start(Duration::from_secs(1), true);
-    reactor.add_system_event_trigger(Phase::Before, move || {
-        ticks.stop();
-        // WebSockets are told to go by themselves; streams of events end when we say so.
-        chat.dashboards.close();
-    });
-    Ok(reactor.run_until_signalled()?)
+    let ticks = LoopingCall::new(time(), move || chat.tick());
+    let _ticking = ticks.start(Duration::from_secs(1), true);
+    // It ends when all have their answers: WebSockets and streams of events are told to go.
+    let ended = reactor.run_until_signalled();
+    ticks.stop();
+    Ok(ended?)
 }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::io::{self, BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
-use ropewalk::web::websocket::{Options, Random, WebSocketClient, WebSocketStream};
+use ropewalk::web::websocket::{Options, WebSocketClient, WebSocketStream};
 use ropewalk::{Failure, Handle};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -84,7 +84,7 @@ impl Browser {
         let mut options = Options::default();
         options.limits.message = 64 * 1024 * 1024;
         options.limits.frame = 64 * 1024 * 1024;
-        let client = WebSocketClient::new(Random::system()).options(options);
+        let client = WebSocketClient::new().options(options);
         let mut browser = Self {
             process,
             devtools: client.connect_stream(reactor, &url).await?,

@@ -37,7 +37,11 @@ const TALK: &[(&str, &str, u64)] = &[
     ("Grace", "What if I type <script>alert(1)</script>?", 24),
     ("Ada", "Then I read <script>alert(1)</script>.", 16),
     ("Grace", "On a phone, in the dark, it looks good too.", 16),
-    ("Ada", "And when a connection breaks, the page comes back by itself.", 20),
+    (
+        "Ada",
+        "And when a connection breaks, the page comes back by itself.",
+        20,
+    ),
     ("Grace", "How much of a program is that?", 14),
     ("Ada", "One file of Rust. 😄", 12),
 ];

@@ -1,7 +1,7 @@
 //! The chat's WebSocket, by our own client.
 
 use ropewalk::web::websocket::{
-    CloseCode, Closed, Message, Options, Random, WebSocketClient, WebSocketStream,
+    CloseCode, Closed, Message, Options, WebSocketClient, WebSocketStream,
 };
 use ropewalk::{Failure, Handle};
 use serde_json::Value;
@@ -19,7 +19,7 @@ impl Somebody {
         let cookie = rename(chat, name).cookie();
         let mut options = Options::default();
         options.headers.insert("cookie", cookie.parse()?);
-        let client = WebSocketClient::new(Random::system()).options(options);
+        let client = WebSocketClient::new().options(options);
         let url = format!("ws://{}/api/chat", chat.address());
         let stream = client.connect_stream(reactor, &url).await?;
         let mut somebody = Self { stream };
