@@ -4,7 +4,7 @@
 use std::io::{BufRead, BufReader};
 use std::net::TcpStream;
 use std::path::PathBuf;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 
 /// An example that runs until this is dropped.
 pub(crate) struct Running {
@@ -23,11 +23,13 @@ impl Running {
     }
 
     pub(crate) fn start_with(name: &str, arguments: &[&str]) -> Self {
-        let mut child = Command::new(example(name))
-            .args(arguments)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut command = Command::new(example(name));
+        command.args(arguments);
+        Self::start_as(command)
+    }
+
+    pub(crate) fn start_as(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         let mut output = BufReader::new(child.stdout.take().unwrap());
         output.read_line(&mut line).unwrap();
@@ -52,6 +54,14 @@ impl Running {
         let mut line = String::new();
         self.output.read_line(&mut line).unwrap();
         line.trim_end().to_owned()
+    }
+
+    /// Asks it to end, by SIGTERM, and waits until it has.
+    pub(crate) fn terminate(mut self) -> ExitStatus {
+        let process = self.child.id().to_string();
+        let kill = Command::new("kill").args(["-TERM", &process]).status();
+        assert!(kill.unwrap().success());
+        self.child.wait().unwrap()
     }
 }
 

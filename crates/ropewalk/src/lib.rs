@@ -39,8 +39,8 @@
 //! | `futures-io` | `ropewalk_core` | `AsyncRead`, `AsyncBufRead`, `AsyncWrite` of `futures-io` on [`ConnectionStream`] |
 //! | `tokio-io` | `ropewalk_core` | those of `tokio::io`; no runtime comes with them |
 //!
-//! Who knows Twisted finds [here](guide::from_twisted) what each thing is called; another page tells of
-//! [testing a protocol](guide::testing).
+//! Who knows Twisted finds [here](guide::from_twisted) what each thing is called; other pages tell of
+//! [testing a protocol](guide::testing) and of [the web server](guide::web_server).
 #![forbid(unsafe_code)]
 
 pub mod guide;

@@ -40,3 +40,9 @@ fn the_protocol_that_the_guide_tests_is_the_one_that_it_shows() {
     let guide = include_str!("../src/guide/testing.md");
     assert!(guide.contains(include_str!("../src/guide/key_value.rs")));
 }
+
+#[test]
+fn the_question_that_the_guide_asks_the_web_server_is_the_one_that_it_shows() {
+    let guide = include_str!("../src/guide/web_server.md");
+    assert!(guide.contains(include_str!("../src/guide/asking.rs")));
+}

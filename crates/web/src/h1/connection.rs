@@ -834,6 +834,11 @@ where
         }
     }
 
+    /// Without the type of the service: a stack of middleware has a name of many lines.
+    fn type_name(&self) -> &'static str {
+        "ropewalk_web::h1::Connection"
+    }
+
     fn connection_lost(&mut self, _reason: Failure) {
         if let State::Exchange(exchange) = &mut self.state {
             exchange.cancel();
