@@ -10,7 +10,7 @@ fn ask(router: &Router, request: Request<Body>) -> (u16, String) {
     let answer = Deferred::<(u16, String)>::from_future(&*reactor, async move {
         let response = answering.await.map_err(Failure::new)?;
         let status = response.status().as_u16();
-        let body = response.into_body().collect().await?;
+        let body = response.into_body().collect().await.map_err(Failure::new)?;
         Ok::<_, Failure>((status, String::from_utf8_lossy(&body).into_owned()))
     });
     reactor.run();
