@@ -76,7 +76,12 @@ async fn two_browsers_talk_to_each_other(reactor: Handle) -> Result<(), Failure>
     // A text is a text.
     let evil = "<script>window.taken = 1</script><img src=x onerror='window.taken = 2'>";
     grace.say(evil).await;
-    ada.hears("Grace", evil).await;
+    ada.until("document.querySelectorAll('#messages b').length === 3")
+        .await;
+    let shown = ada
+        .evaluate("document.querySelector('#messages li:last-child span').textContent")
+        .await;
+    assert_eq!(shown, evil);
     assert_eq!(ada.count("#messages script, #messages img").await, 0);
     assert_eq!(ada.evaluate("typeof window.taken").await, "undefined");
 
