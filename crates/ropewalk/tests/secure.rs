@@ -7,10 +7,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use http::{Request, Response};
-use ropewalk::Reactor;
 use ropewalk::web::cookies::{Cookie, Cookies};
 use ropewalk::web::middleware::{SecurityHeadersLayer, TrustedProxiesLayer};
 use ropewalk::web::{Body, RequestInfo, Site, handler_fn};
+use ropewalk::{Factory, Reactor};
 use tower_layer::Layer;
 
 /// Says whether the request is secure, and sets a cookie.
@@ -71,9 +71,10 @@ fn a_request_is_secure_over_tls_and_where_a_trusted_proxy_says_so() {
     let distrusting = TrustedProxiesLayer::x_forwarded(["192.0.2.0/24".parse().unwrap()]);
     let plain = "tcp:0:interface=127.0.0.1";
     let tls = format!("tls:0:interface=127.0.0.1:certificate={}", pem.display());
-    let port = |port: ropewalk::ListeningPort| port.address().socket_addr().unwrap().port();
-    let listen =
-        |endpoint: &str, site| port(reactor.listen(&endpoint.parse().unwrap(), site).unwrap());
+    let listen = |endpoint: &str, site: Rc<dyn Factory>| {
+        let port = reactor.listen(&endpoint.parse().unwrap(), site).unwrap();
+        port.address().socket_addr().unwrap().port()
+    };
     let tls = listen(&tls, Rc::new(Site::new(service())));
     let bare = listen(plain, Rc::new(Site::new(service())));
     let behind =
@@ -90,8 +91,7 @@ fn a_request_is_secure_over_tls_and_where_a_trusted_proxy_says_so() {
             assert!(is_secure(&curl(&[whole[0], whole[1], &https])?));
 
             let http = |port: u16| format!("http://127.0.0.1:{port}/");
-            let forwarded = |proto: &'static str| ["-H", proto];
-            let [h, proto] = forwarded("X-Forwarded-Proto: https");
+            let [h, proto] = ["-H", "X-Forwarded-Proto: https"];
             assert!(!is_secure(&curl(&[&http(bare)])?));
             assert!(!is_secure(&curl(&[h, proto, &http(bare)])?));
             assert!(!is_secure(&curl(&[h, proto, &http(alone)])?));

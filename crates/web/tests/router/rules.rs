@@ -464,7 +464,7 @@ fn routes_keep_the_rules() {
     ];
     let service = sessions.layer(router.clone());
     check(&BoxService::new(service), &paths);
-    let service = EntityTagLayer::new().layer(router.clone());
+    let service = EntityTagLayer::new().layer(router);
     let service = CompressionLayer::new().layer(service);
     let service = CorsLayer::for_origins(["http://other.example"]).layer(service);
     check(&BoxService::new(service), &paths);
