@@ -41,7 +41,8 @@ fn serve(input: &[u8], split: usize) -> Served {
     limits.header_fields = 8;
     limits.body = 64;
     let requests: Rc<RefCell<Vec<String>>> = Rc::default();
-    let site = Site::with_limits(Noting(Rc::clone(&requests)), limits);
+    // What begins as HTTP/2 does is for `h2_connection`.
+    let site = Site::with_limits(Noting(Rc::clone(&requests)), limits).http2(None);
     let port = "tcp:80".parse().expect("an endpoint");
     reactor
         .listen(&port, Rc::new(site))
@@ -127,6 +128,10 @@ impl Service<Request<Body>> for Noting {
         let noted = Rc::clone(&self.0);
         Box::pin(async move {
             let (head, body) = request.into_parts();
+            if head.method == "CONNECT" && head.uri.authority().is_none() {
+                // It is refused, whatever is answered, and is the last.
+                return Ok(Response::new(Body::empty()));
+            }
             let body = match head.uri.path() {
                 "/now" => None,
                 _ => Some(body.collect().await?),
