@@ -51,9 +51,14 @@ pub fn serve(deflate: &str, slow_reader: &str) -> Result<(), Failure> {
             "/members" => Response::new(Body::from((room.len() + events.len()).to_string())),
             _ => {
                 let text = message();
-                let told = room.send(&PreparedMessage::new(text.clone()));
-                events.send(&Event::new(text));
-                let report = format!("{} {} {}", told.sent, told.skipped, told.dropped);
+                let messages = room.send(&PreparedMessage::new(text.clone()));
+                let events = events.send(&Event::new(text));
+                let report = format!(
+                    "{} sent, {} skipped, {} dropped",
+                    messages.sent + events.sent,
+                    messages.skipped + events.skipped,
+                    messages.dropped + events.dropped
+                );
                 Response::new(Body::from(report))
             }
         }
