@@ -35,6 +35,8 @@ pub enum Load {
     Handshakes(usize, bool),
     /// Long answers over TLS, on so many connections.
     Bulk(usize),
+    /// Messages of 64 bytes that come back over so many WebSockets, one at a time on each.
+    WebSockets(usize),
 }
 
 /// What makes the load, and what it knows of the servers.
@@ -199,6 +201,9 @@ impl Load {
             }
             Self::Bulk(connections) => {
                 format!("bulk --connections {connections} --path /{BULK}")
+            }
+            Self::WebSockets(connections) => {
+                format!("websocket --connections {connections} --size 64")
             }
             Self::Requests(..) => String::new(),
         };

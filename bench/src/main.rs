@@ -50,7 +50,7 @@ struct Arguments {
 enum Commands {
     /// Builds all servers, loads them in turn, and prints a table for each work.
     Compare {
-        /// Only these suites: echo, lines, http, churn, file, udp, tls, memory, start, timers,
+        /// Only these suites: echo, lines, http, churn, file, udp, tls, websocket, memory, start, timers,
         /// deferred, threads, simulation, counts, growth.
         #[arg(long, value_delimiter = ',')]
         suite: Vec<String>,
@@ -228,7 +228,7 @@ fn measure(
 
 /// The versions of all that takes part.
 fn versions(here: &Path) -> Result<Vec<(String, String)>, Box<dyn Error>> {
-    const CRATES: [&str; 11] = [
+    const CRATES: [&str; 12] = [
         "tokio",
         "monoio",
         "ntex",
@@ -240,6 +240,7 @@ fn versions(here: &Path) -> Result<Vec<(String, String)>, Box<dyn Error>> {
         "rustls",
         "tokio-rustls",
         "turmoil",
+        "tokio-tungstenite",
     ];
     let mut versions = Vec::new();
     let lock = fs::read_to_string(here.join("Cargo.lock"))?;

@@ -44,6 +44,7 @@ pub struct Server {
 const STREAMS: &[&str] = &["echo", "lines"];
 const SOCKETS: &[&str] = &["echo", "lines", "datagrams"];
 const SECURED: &[&str] = &["tls", "tls-resumed"];
+const WEBSOCKET: &[&str] = &["websocket"];
 const WEB: &[&str] = &["hello", "json"];
 const FILES: &[&str] = &["hello", "json", "file"];
 const STREAMS_AND_FILES: &[&str] = &["echo", "lines", "hello", "json", "file"];
@@ -57,12 +58,35 @@ const ALL: &[&str] = &[
     "tls",
     "tls-resumed",
 ];
+const OURS: &[&str] = &[
+    "echo",
+    "lines",
+    "hello",
+    "json",
+    "file",
+    "datagrams",
+    "tls",
+    "tls-resumed",
+    "websocket",
+];
 
 pub const SERVERS: &[Server] = &[
-    Server::new("ropewalk", Kind::Binary("bench-ropewalk"), ALL, true),
+    Server::new("ropewalk", Kind::Binary("bench-ropewalk"), OURS, true),
     Server::new("c-epoll", Kind::C("bench-c"), STREAMS, true),
     Server::new("c-mmsg", Kind::C("bench-c-datagrams"), &["datagrams"], true),
     Server::new("rustls", Kind::Binary("bench-rustls"), SECURED, true),
+    Server::new(
+        "tungstenite",
+        Kind::Binary("bench-tungstenite"),
+        WEBSOCKET,
+        true,
+    ),
+    Server::new(
+        "websockets",
+        Kind::Python("websockets_server.py", &[]),
+        WEBSOCKET,
+        false,
+    ),
     Server::new("tokio", Kind::Binary("bench-tokio"), SOCKETS, true),
     Server::new("tokio-mt", Kind::Binary("bench-tokio-mt"), STREAMS, true),
     Server::new("monoio", Kind::Binary("bench-monoio"), STREAMS, true),

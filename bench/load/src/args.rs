@@ -30,6 +30,9 @@ pub(crate) enum Command {
     Handshake(Handshake),
     /// GETs of one path over kept connections of TLS 1.3, two in flight on each.
     Bulk(Bulk),
+    /// Messages that must come back as they are, over WebSockets, one in flight on each.
+    #[command(name = "websocket")]
+    WebSocket(WebSocket),
 }
 
 /// What all loads have.
@@ -68,6 +71,18 @@ pub(crate) struct Echo {
     /// With a rate: messages that may be in flight in all. At this bound the result says overload.
     #[arg(long, default_value = "1000000", requires = "rate", value_parser = count(1..=1_000_000))]
     pub(crate) outstanding: usize,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WebSocket {
+    #[command(flatten)]
+    pub(crate) load: Load,
+    /// Connections of all threads together.
+    #[arg(long, default_value = "1", value_parser = count(1..=1_000_000))]
+    pub(crate) connections: usize,
+    /// Bytes in a message.
+    #[arg(long, default_value = "64", value_parser = count(1..=crate::websocket::LONGEST))]
+    pub(crate) size: usize,
 }
 
 #[derive(Debug, Args)]

@@ -23,6 +23,7 @@ mod source;
 mod stream;
 mod threads;
 mod tls;
+mod websocket;
 
 pub use args::Arguments;
 pub use failure::Failure;
@@ -71,6 +72,11 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         Command::Bulk(bulk) => run_threads(&bulk.load, bulk.connections, |registry, share| {
             bulk::Bulk::connect(bulk, registry, share)
         }),
+        Command::WebSocket(websocket) => {
+            run_threads(&websocket.load, websocket.connections, |registry, share| {
+                websocket::WebSockets::connect(websocket, registry, share)
+            })
+        }
         Command::Idle(idle) => return idle::run(idle),
     }?;
     measure::print(&measured)

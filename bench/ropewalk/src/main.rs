@@ -2,6 +2,7 @@
 
 mod datagrams;
 mod tls;
+mod websocket;
 
 use std::num::NonZeroUsize;
 use std::rc::Rc;
@@ -24,6 +25,7 @@ fn main() {
         "datagrams",
         "tls",
         "tls-resumed",
+        "websocket",
     ]);
     let served = match arguments.app.as_str() {
         "datagrams" => datagrams::serve(&arguments),
@@ -67,6 +69,7 @@ fn factory(arguments: &Arguments) -> Result<Rc<dyn Factory>, Failure> {
         "lines" => Rc::new(|_: &Address| LineReceiver::with_codec(LineCodec::new(b"\n"), Lines)),
         "hello" => Rc::new(Site::with_limits(handler_fn(hello), limits)),
         "json" => Rc::new(Site::with_limits(handler_fn(json), limits)),
+        "websocket" => Rc::new(Site::new(handler_fn(websocket::upgrade))),
         "tls" | "tls-resumed" => tls::factory(&arguments.dir.clone().unwrap_or_default()),
         _ => {
             let dir = arguments.dir.clone().unwrap_or_default();

@@ -9,11 +9,13 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
 
+use ropewalk::endpoint::{ClientEndpoint, TcpConnect, TlsConnect};
 use ropewalk::web::websocket::{Deflate, Message, Options, WebSocketClient, WebSocketStream};
 use ropewalk::{Deferred, Failure, Handle, Reactor, Retry};
 use serde_json::Value;
 
-use crate::{echo, installed};
+use crate::authority::Authority;
+use crate::{echo, installed, secured_echo};
 
 /// Sections 1 to 7 and 10, and of each group of 12 and 13 one case.
 const CASES: &str = r#"["1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*", "10.*",
@@ -66,12 +68,22 @@ fn assert_all_passed(folder: &Path) {
 
 #[test]
 fn the_server_passes_the_fuzzing_client() {
-    let folder = tempfile::tempdir().unwrap();
     let echo = echo();
+    server_passes(&format!("ws://{}/", echo.address));
+}
+
+#[test]
+fn the_server_passes_the_fuzzing_client_over_tls() {
+    let authority = Authority::new();
+    let echo = secured_echo(&authority);
+    server_passes(&format!("wss://{}/", echo.address));
+}
+
+fn server_passes(url: &str) {
+    let folder = tempfile::tempdir().unwrap();
     let spec = format!(
-        r#"{{"outdir": "reports", "servers": [{{"agent": "ropewalk", "url": "ws://{}/"}}],
+        r#"{{"outdir": "reports", "servers": [{{"agent": "ropewalk", "url": "{url}"}}],
             "cases": {}, "exclude-cases": [], "exclude-agent-cases": {{}}}}"#,
-        echo.address,
         cases(),
     );
     let Some(mut wstest) = wstest("fuzzingclient", folder.path(), &spec) else {
@@ -93,6 +105,15 @@ impl Drop for Server {
 
 #[test]
 fn the_client_passes_the_fuzzing_server() {
+    client_passes(None);
+}
+
+#[test]
+fn the_client_passes_the_fuzzing_server_over_tls() {
+    client_passes(Some(&Authority::new()));
+}
+
+fn client_passes(authority: Option<&Authority>) {
     let folder = tempfile::tempdir().unwrap();
     // It cannot be told to take any port that is free, and say which.
     let port = TcpListener::bind("127.0.0.1:0")
@@ -100,7 +121,8 @@ fn the_client_passes_the_fuzzing_server() {
         .local_addr()
         .unwrap()
         .port();
-    let url = format!("ws://127.0.0.1:{port}");
+    let scheme = authority.map_or("ws", |_| "wss");
+    let url = format!("{scheme}://127.0.0.1:{port}");
     let spec = format!(
         r#"{{"url": "{url}", "outdir": "reports", "cases": {}, "exclude-cases": [],
             "exclude-agent-cases": {{}}}}"#,
@@ -109,18 +131,34 @@ fn the_client_passes_the_fuzzing_server() {
     let Some(mut wstest) = wstest("fuzzingserver", folder.path(), &spec) else {
         return;
     };
+    if let Some(authority) = authority {
+        wstest.arg("--cert").arg(authority.chain());
+        wstest.arg("--key").arg(authority.key());
+    }
     let _server = Server(wstest.spawn().unwrap());
 
     let mut options = Options::default();
     options.limits.message = 16 * 1024 * 1024;
     options.limits.frame = 17 * 1024 * 1024;
     options.deflate = Some(Deflate::default());
-    let client = WebSocketClient::new().options(options);
+    let endpoint: ClientEndpoint = match authority {
+        None => TcpConnect::new("127.0.0.1".to_owned(), port).into(),
+        Some(authority) => {
+            let mut tls = TlsConnect::new("127.0.0.1".to_owned(), port);
+            tls.roots = Some(authority.roots());
+            tls.into()
+        }
+    };
+    let client = Client {
+        client: WebSocketClient::new().options(options),
+        endpoint,
+        url,
+    };
     let reactor = Reactor::new().unwrap();
     let handle = reactor.handle();
     let result: Rc<Cell<Option<Result<(), Failure>>>> = Rc::default();
     let kept = Rc::clone(&result);
-    let running = Deferred::from_future(&handle, run_cases(handle.clone(), client, url));
+    let running = Deferred::from_future(&handle, run_cases(handle.clone(), client));
     drop(running.add_both(move |result: Result<(), Failure>| {
         kept.set(Some(result));
         handle.stop();
@@ -130,16 +168,30 @@ fn the_client_passes_the_fuzzing_server() {
     assert_all_passed(folder.path());
 }
 
+/// Our client, and where the fuzzing server is.
+#[derive(Clone)]
+struct Client {
+    client: WebSocketClient,
+    endpoint: ClientEndpoint,
+    url: String,
+}
+
+impl Client {
+    fn connect(&self, reactor: &Handle, path: &str) -> Deferred<WebSocketStream> {
+        let uri = format!("{}{path}", self.url).parse().unwrap();
+        self.client.connect_stream_at(reactor, &self.endpoint, &uri)
+    }
+}
+
 /// Asks how many cases there are, answers each, and has the report written.
-async fn run_cases(reactor: Handle, client: WebSocketClient, url: String) -> Result<(), Failure> {
+async fn run_cases(reactor: Handle, client: Client) -> Result<(), Failure> {
     // The server takes its time to be there.
-    let (at, asking) = (url.clone(), client.clone());
-    let net = reactor.clone();
+    let (net, asking) = (reactor.clone(), client.clone());
     let mut counting: WebSocketStream = Retry::new()
         .run(
             Rc::new(reactor.clone()),
             || 0.5,
-            move |_| asking.connect_stream(&net, &format!("{at}/getCaseCount")),
+            move |_| asking.connect(&net, "/getCaseCount"),
         )
         .await?;
     let count = match counting.recv().await {
@@ -147,16 +199,16 @@ async fn run_cases(reactor: Handle, client: WebSocketClient, url: String) -> Res
         other => return Err(Failure::msg(format!("{other:?} is no number of cases"))),
     };
     for case in 1..=count {
-        let url = format!("{url}/runCase?case={case}&agent=ropewalk");
-        let mut socket = client.connect_stream(&reactor, &url).await?;
+        let path = format!("/runCase?case={case}&agent=ropewalk");
+        let mut socket = client.connect(&reactor, &path).await?;
         while let Some(Ok(message)) = socket.recv().await {
             if socket.send(message).await.is_err() {
                 break;
             }
         }
     }
-    let report = format!("{url}/updateReports?agent=ropewalk");
-    let mut reporting = client.connect_stream(&reactor, &report).await?;
+    let path = "/updateReports?agent=ropewalk";
+    let mut reporting = client.connect(&reactor, path).await?;
     while reporting.recv().await.is_some() {}
     Ok(())
 }

@@ -2,15 +2,22 @@
 
 use std::process::{Command, Stdio};
 
-use crate::{echo, installed};
+use crate::authority::Authority;
+use crate::{echo, installed, secured_echo};
 
-/// Runs a client with the address of an echo.
-fn passes(mut client: Command) {
+/// Runs a client with the address of an echo, and of one over TLS with the file of whom to trust.
+fn passes(client: impl Fn() -> Command) {
     let echo = echo();
-    client
-        .arg(format!("ws://{}/", echo.address))
-        .stdin(Stdio::null());
-    let output = client.output().unwrap();
+    ends_well(client().arg(format!("ws://{}/", echo.address)));
+    let authority = Authority::new();
+    let echo = secured_echo(&authority);
+    let mut secured = client();
+    secured.arg(format!("wss://{}/", echo.address));
+    ends_well(secured.arg(authority.roots()));
+}
+
+fn ends_well(client: &mut Command) {
+    let output = client.stdin(Stdio::null()).output().unwrap();
     let complaint = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{complaint}");
     assert_eq!(
@@ -24,17 +31,20 @@ fn websockets_of_python_gets_back_what_it_sends() {
     let Some(python) = installed("websockets/bin/python") else {
         return;
     };
-    let mut client = Command::new(python);
-    client.args(["-c", PYTHON]);
-    passes(client);
+    passes(|| {
+        let mut client = Command::new(&python);
+        client.args(["-c", PYTHON]);
+        client
+    });
 }
 
 const PYTHON: &str = r#"
-import asyncio, os, sys, websockets
+import asyncio, os, ssl, sys, websockets
 
 async def main():
+    tls = {"ssl": ssl.create_default_context(cafile=sys.argv[2])} if len(sys.argv) > 2 else {}
     for compression in ["deflate", None]:
-        async with websockets.connect(sys.argv[1], compression=compression, max_size=2**25) as socket:
+        async with websockets.connect(sys.argv[1], compression=compression, max_size=2**25, **tls) as socket:
             texts = ["", "short", "Grüße " * 1000, "x" * 2**20]
             for message in texts + [os.urandom(n) for n in [0, 1, 125, 126, 65535, 65536, 2**20, 2**24]]:
                 await socket.send(message)
@@ -54,21 +64,23 @@ fn ws_of_node_gets_back_what_it_sends() {
     let Some(module) = installed("npm/node_modules/ws/index.js") else {
         return;
     };
-    let mut client = Command::new("node");
-    client
-        .args(["-e", NODE])
-        .arg(module.canonicalize().unwrap());
-    passes(client);
+    let module = module.canonicalize().unwrap();
+    passes(|| {
+        let mut client = Command::new("node");
+        client.args(["-e", NODE]).arg(&module);
+        client
+    });
 }
 
 const NODE: &str = r#"
-const [module, url] = process.argv.slice(1);
+const [module, url, roots] = process.argv.slice(1);
 const WebSocket = require(module);
 const crypto = require('crypto');
+const ca = roots && require('fs').readFileSync(roots);
 
 function talk(perMessageDeflate) {
   return new Promise((resolve, reject) => {
-    const socket = new WebSocket(url, { perMessageDeflate, maxPayload: 2 ** 25 });
+    const socket = new WebSocket(url, { ca, perMessageDeflate, maxPayload: 2 ** 25 });
     const lengths = [0, 1, 125, 126, 65535, 65536, 2 ** 20, 2 ** 24];
     const messages = ['', 'short', 'Grüße '.repeat(1000), ...lengths.map((n) => crypto.randomBytes(n))];
     let next = 0;

@@ -13,8 +13,12 @@ use ropewalk_core::{Connection, Failure};
 use super::{ResponseFraming, encode_chunk_end, encode_chunk_header, encode_trailers};
 use crate::body::BoxError;
 
-/// What is queued for a peer before the next request, or the next piece of a body, is looked at.
+/// What is queued for a peer before the next request, or the next piece of what is there, is looked at.
 pub(super) const QUEUE_AHEAD: u64 = 256 * 1024;
+
+/// What of a stream is queued before more of it is asked for. Unlike what is there already, it takes
+/// memory of its own for each of very many slow readers.
+const STREAM_AHEAD: u64 = 64 * 1024;
 
 /// A long answer from memory is queued in pieces of this size.
 pub(super) const PIECE: usize = 64 * 1024;
@@ -37,7 +41,7 @@ impl Gate {
     /// Waits, if much is unsent, until little is. `false` if the connection has ended.
     async fn pass(&self, connection: &Connection) -> bool {
         let goes_on = connection.act(|transport| {
-            if transport.unsent() > QUEUE_AHEAD {
+            if transport.unsent() > STREAM_AHEAD {
                 self.closed.set(true);
                 transport.await_drain();
             }

@@ -218,6 +218,14 @@ impl Sender {
         true
     }
 
+    /// Gives back the compressor of a connection that says little: what comes next is compressed
+    /// without what was said before.
+    pub(crate) fn rest(&self) {
+        if let Some(deflater) = self.encoder.borrow_mut().deflater() {
+            deflater.forget();
+        }
+    }
+
     fn send_control(&self, opcode: Opcode, payload: &[u8]) -> bool {
         if self.close_sent.get() {
             return false;

@@ -318,6 +318,7 @@ impl<P: WebSocketProtocol> Protocol for Session<P> {
             return transport.set_timeout(self.interval);
         }
         self.pinged = true;
+        self.sender.rest();
         self.sender.ping(b"");
         transport.set_timeout(Some(self.timeout));
     }

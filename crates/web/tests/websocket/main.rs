@@ -11,6 +11,7 @@ mod frames;
 mod handles;
 mod handshake;
 mod limits;
+mod memory;
 mod rig;
 mod streams;
 mod talking;
