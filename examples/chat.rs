@@ -19,7 +19,7 @@ use ropewalk::web::middleware::{
     CatchPanicLayer, CompressionLayer, RateLimitLayer, RequestIdLayer, SecurityHeadersLayer,
     TimeoutLayer,
 };
-use ropewalk::web::router::{Router, get, with_state};
+use ropewalk::web::router::{Router, get, websocket, with_state};
 use ropewalk::web::session::{MemoryStore, Session, Sessions};
 use ropewalk::web::sse::{self, Event, LastEventId, Sse};
 use ropewalk::web::websocket::{self, CloseCode, PreparedMessage, WebSocket};
@@ -318,7 +318,6 @@ fn main() -> Result<(), Failure> {
     let reactor = Reactor::new()?;
     let chat = Chat::new(reactor.handle());
 
-    let socket = || with_state(&chat, join);
     let pages = concat!(env!("CARGO_MANIFEST_DIR"), "/chat");
     let router = Router::builder()
         .route(
@@ -327,8 +326,7 @@ fn main() -> Result<(), Failure> {
         )
         .route("/api/messages", get(with_state(&chat, messages)))
         .route("/api/numbers", get(with_state(&chat, numbers)))
-        // HTTP/2 asks for a WebSocket by CONNECT (RFC 8441).
-        .route("/api/chat", get(socket()).connect(socket()))
+        .route("/api/chat", websocket(with_state(&chat, join)))
         .fallback_service(FileService::new(pages)?)
         .build()?;
 

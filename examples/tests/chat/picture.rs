@@ -1,9 +1,7 @@
-//! Makes the README's picture anew, `examples/chat.png`: two browsers side by side, a screen in light and
-//! a phone in the dark.
-//! `cargo test -p ropewalk-examples --test chat -- --ignored picture`. It takes half a minute, since the
-//! figures have to move.
+//! Two browsers side by side, a screen in light and a phone in the dark: the README's picture.
+//! `CHAT_PICTURE=chat.png cargo test -p ropewalk-examples --test chat picture` makes `examples/chat.png` anew,
+//! in half a minute, since the figures have to move; otherwise nobody waits for them, and nothing is kept.
 
-use std::path::Path;
 use std::time::Duration;
 
 use base64::prelude::{BASE64_STANDARD, Engine};
@@ -52,8 +50,7 @@ const SCREEN: (u32, u32) = (840, 600);
 const PHONE: (u32, u32) = (360, 600);
 
 #[ropewalk::test(driver = "poll", timeout = "1h")]
-#[ignore = "it is run when the picture is to be made"]
-async fn picture(reactor: Handle) -> Result<(), Failure> {
+async fn both_are_in_the_picture(reactor: Handle) -> Result<(), Failure> {
     let Some(mut ada) = Browser::start(&reactor).await? else {
         return Ok(());
     };
@@ -68,8 +65,12 @@ async fn picture(reactor: Handle) -> Result<(), Failure> {
     let mut radia = Somebody::joins(&reactor, &chat, "Radia").await?;
     ada.join(&url, "Ada").await;
     grace.join(&url, "Grace").await;
+    let kept = std::env::var_os("CHAT_PICTURE");
     for (who, what, tenths) in TALK {
-        defer_later::<(), _>(&reactor, Duration::from_millis(tenths * 100), || ()).await?;
+        if kept.is_some() {
+            let pause = Duration::from_millis(tenths * 100);
+            defer_later::<(), _>(&reactor, pause, || ()).await?;
+        }
         match *who {
             "Ada" => ada.say(what).await,
             "Grace" => grace.say(what).await,
@@ -101,13 +102,22 @@ async fn picture(reactor: Handle) -> Result<(), Failure> {
     ada.evaluate("Promise.all([...document.images].map((image) => image.decode()))")
         .await;
     let picture = BASE64_STANDARD.decode(ada.shot().await)?;
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("chat.png");
-    std::fs::write(&file, picture).map_err(|error| {
-        Failure::new(error).context(format!("writing the picture to {}", file.display()))
-    })?;
+    assert_eq!(size_of(&picture), SHEET);
+    if let Some(file) = kept {
+        std::fs::write(&file, picture).map_err(|error| {
+            Failure::new(error).context(format!("writing the picture to {}", file.display()))
+        })?;
+    }
     ada.close().await;
     grace.close().await;
     Ok(())
+}
+
+/// The width and height that a PNG says it has.
+fn size_of(picture: &[u8]) -> (u32, u32) {
+    let number = |at: usize| u32::from_be_bytes(picture[at..at + 4].try_into().unwrap());
+    assert!(picture.starts_with(b"\x89PNG\r\n\x1a\n"));
+    (number(16), number(20))
 }
 
 const FRAMES: &str = "

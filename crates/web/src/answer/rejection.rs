@@ -14,6 +14,9 @@ use http::{Method, Response, StatusCode};
 use super::IntoResponse;
 use crate::body::{Body, BodyError};
 
+/// A problem document (RFC 9457).
+const PROBLEM: &str = "application/problem+json";
+
 /// A status, and a text that says what is wrong and what to do about it.
 ///
 /// ```
@@ -103,6 +106,29 @@ impl Rejection {
         self
     }
 
+    /// `response` in the form that a request with this `Accept` asks for, if it is a rejection that does not
+    /// know the request.
+    pub(crate) fn suited(
+        mut response: Response<Body>,
+        accept: Option<HeaderValue>,
+    ) -> Response<Body> {
+        let (Some(own), Some(accept)) = (Self::of(&response), accept) else {
+            return response;
+        };
+        let is_as_it_was = response.body().bytes(own.detail.len() + 1);
+        let suited = own
+            .clone()
+            .for_request(&HeaderMap::from_iter([(ACCEPT, accept)]));
+        if suited == *own || is_as_it_was.is_none_or(|text| text != own.text()) {
+            return response;
+        }
+        *response.body_mut() = Body::from(problem(&suited));
+        let content_type = HeaderValue::from_static(PROBLEM);
+        response.headers_mut().insert(CONTENT_TYPE, content_type);
+        response.extensions_mut().insert(suited);
+        response
+    }
+
     /// The rejection that `response` was made of, if it was made of one.
     #[must_use]
     pub fn of<B>(response: &Response<B>) -> Option<&Self> {
@@ -113,6 +139,10 @@ impl Rejection {
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.status
+    }
+
+    fn text(&self) -> String {
+        format!("{}\n", self.detail)
     }
 
     /// Its text.
@@ -131,8 +161,8 @@ impl Rejection {
 impl IntoResponse for Rejection {
     fn into_response(self) -> Response<Body> {
         let (content_type, content) = match self.as_problem {
-            true => ("application/problem+json", problem(&self)),
-            false => ("text/plain; charset=utf-8", format!("{}\n", self.detail)),
+            true => (PROBLEM, problem(&self)),
+            false => ("text/plain; charset=utf-8", self.text()),
         };
         let mut response = Response::new(Body::from(content));
         *response.status_mut() = self.status;

@@ -24,7 +24,7 @@ use super::stream::{Gate, QUEUE_AHEAD, write_stream};
 use super::{
     BodyLength, HeadScan, RequestError, RequestHead, ResponseFields, ResponseFraming, ResponseHead,
 };
-use crate::access_log::{CLIENT_CLOSED, Entry};
+use crate::access_log::Entry;
 use crate::body::{BODY_BUFFER, Body, BodyError, BoxError, Segments, incoming};
 use crate::current::{Current, Interim};
 use crate::h2::{self, PREFACE};
@@ -789,7 +789,7 @@ where
                 transport.abort_connection();
             }
             if let State::Exchange(exchange) = std::mem::replace(&mut self.state, State::Head) {
-                exchange.log(CLIENT_CLOSED);
+                exchange.log_cut();
             }
         }
         transport.lose_connection();
@@ -842,10 +842,7 @@ where
     fn connection_lost(&mut self, _reason: Failure) {
         if let State::Exchange(exchange) = &mut self.state {
             exchange.cancel();
-            exchange.log(match exchange.is_begun() {
-                true => exchange.status.as_u16(),
-                false => CLIENT_CLOSED,
-            });
+            exchange.log_cut();
         }
     }
 }

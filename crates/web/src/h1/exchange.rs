@@ -10,7 +10,7 @@ use super::body_pace::BodyPace;
 use super::fields::list_elements;
 use super::stream::{Gate, PIECE, QUEUE_AHEAD};
 use super::{BodyLength, ChunkedDecoder, Event, RequestError, RequestHead};
-use crate::access_log::Entry;
+use crate::access_log::{CLIENT_CLOSED, Entry};
 use crate::body::{BodyError, BodySender, Segments};
 use crate::upgrade::Upgrade;
 
@@ -329,8 +329,17 @@ impl Exchange {
     /// It has ended, with this status or by it.
     pub(super) fn log(&self, status: u16) {
         if let Some(log) = &self.log {
-            log.finish(status, self.sent);
+            let streamed = self.gate.as_ref().map(|gate| gate.sent());
+            log.finish(status, streamed.unwrap_or(self.sent));
         }
+    }
+
+    /// The same, for a request whose client has left before all was answered.
+    pub(super) fn log_cut(&self) {
+        self.log(match self.is_begun() {
+            true => self.status.as_u16(),
+            false => CLIENT_CLOSED,
+        });
     }
 
     /// The peer is gone: the handler is dropped, and whoever reads the body is told.

@@ -26,11 +26,17 @@ pub(super) const PIECE: usize = 64 * 1024;
 /// Holds back the stream of an answer while the peer does not read.
 #[derive(Default)]
 pub(super) struct Gate {
+    /// Bytes of content that have passed.
+    sent: Cell<u64>,
     closed: Cell<bool>,
     waker: Cell<Option<Waker>>,
 }
 
 impl Gate {
+    pub(super) fn sent(&self) -> u64 {
+        self.sent.get()
+    }
+
     pub(super) fn open(&self) {
         self.closed.set(false);
         if let Some(waker) = self.waker.take() {
@@ -107,6 +113,7 @@ where
             return (sent, false);
         }
         sent += data.len() as u64;
+        gate.sent.set(sent);
         while !data.is_empty() {
             let piece = data.split_to(data.len().min(PIECE));
             write_piece(connection, piece, framing);

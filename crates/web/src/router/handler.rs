@@ -3,9 +3,10 @@
 use std::future::Future;
 use std::rc::Rc;
 
+use http::header::ACCEPT;
 use http::{Request, Response};
 
-use crate::answer::IntoResponse;
+use crate::answer::{IntoResponse, Rejection};
 use crate::answering::Answering;
 use crate::body::Body;
 use crate::boxed_service::{Answer, BoxService};
@@ -62,15 +63,17 @@ pub(crate) fn service<M, H: Handler<M>>(handler: H) -> BoxService {
     let handler = Rc::new(handler);
     BoxService::from_fn(move |request| {
         let handler = Rc::clone(&handler);
+        let accept = request.headers().get(ACCEPT).cloned();
+        let suited = |response| Answer::Ok(Rejection::suited(response, accept));
         let Some(mut awaited) = H::awaited(&request) else {
-            return handler.call(request).map(Answer::Ok);
+            return handler.call(request).map(suited);
         };
         Answering::new(async move {
             loop {
                 awaited.await;
                 match H::awaited(&request) {
                     Some(next) => awaited = next,
-                    None => return Answer::Ok(handler.call(request).await),
+                    None => return suited(handler.call(request).await),
                 }
             }
         })

@@ -65,6 +65,16 @@ methods! {
     connect CONNECT "";
 }
 
+/// A route for WebSockets, which are asked for by GET on HTTP/1.1 (RFC 6455) and by CONNECT on HTTP/2
+/// (RFC 8441): `handler` answers both, with [`websocket::upgrade`](crate::websocket::upgrade).
+#[must_use]
+pub fn websocket<M>(handler: impl Handler<M>) -> MethodRouter {
+    let service = service(handler);
+    MethodRouter::default()
+        .add(&Method::GET, service.clone())
+        .add(&Method::CONNECT, service)
+}
+
 /// A route whose `method` is answered by `handler`.
 #[must_use]
 pub fn on<M>(method: &Method, handler: impl Handler<M>) -> MethodRouter {

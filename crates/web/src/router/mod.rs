@@ -81,6 +81,6 @@ pub use builder::{Router, RouterBuilder};
 pub use handler::{Handler, WithState, with_state};
 pub use method_router::{
     MethodRouter, any, any_service, connect, delete, get, head, on, on_service, options, patch,
-    post, put,
+    post, put, websocket,
 };
 pub use route_error::{RouteError, RoutePlace};

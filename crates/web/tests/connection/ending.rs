@@ -1,4 +1,5 @@
 use std::rc::Rc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::{Request, Response};
@@ -192,8 +193,15 @@ fn who_goes_on_sending_after_the_last_request_is_heard_out() {
     }
 }
 
-/// Counts the lines of the access log.
-struct Lines(std::sync::Arc<std::sync::atomic::AtomicUsize>);
+/// What each line of the access log says: the status, and the bytes of content.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<(u64, u64)>>>);
+
+impl Lines {
+    fn take(&self) -> Vec<(u64, u64)> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+}
 
 impl tracing::Subscriber for Lines {
     fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
@@ -204,8 +212,10 @@ impl tracing::Subscriber for Lines {
         tracing::span::Id::from_u64(1)
     }
 
-    fn event(&self, _: &tracing::Event<'_>) {
-        self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    fn event(&self, event: &tracing::Event<'_>) {
+        let mut line = Line::default();
+        event.record(&mut line);
+        self.0.lock().unwrap().push((line.status, line.bytes));
     }
 
     fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
@@ -214,11 +224,28 @@ impl tracing::Subscriber for Lines {
     fn exit(&self, _: &tracing::span::Id) {}
 }
 
+#[derive(Default)]
+struct Line {
+    status: u64,
+    bytes: u64,
+}
+
+impl tracing::field::Visit for Line {
+    fn record_debug(&mut self, _: &tracing::field::Field, _: &dyn std::fmt::Debug) {}
+
+    fn record_u64(&mut self, field: &tracing::field::Field, value: u64) {
+        match field.name() {
+            "status" => self.status = value,
+            "bytes" => self.bytes = value,
+            _ => {}
+        }
+    }
+}
+
 #[test]
 fn each_request_is_logged_once_however_it_ends() {
-    let lines = std::sync::Arc::<std::sync::atomic::AtomicUsize>::default();
-    let subscriber = Lines(std::sync::Arc::clone(&lines));
-    tracing::subscriber::with_default(subscriber, || {
+    let lines = Lines::default();
+    tracing::subscriber::with_default(lines.clone(), || {
         let ends: [fn(&Client); 4] = [
             |client| assert!(client.connection.lose_connection()),
             |client| assert!(client.connection.abort_connection()),
@@ -237,7 +264,38 @@ fn each_request_is_logged_once_however_it_ends() {
             end(&client);
             client.reactor.run();
             assert_eq!(client.reactor.connections(), 0);
-            assert_eq!(lines.swap(0, std::sync::atomic::Ordering::Relaxed), 1);
+            assert_eq!(lines.take().len(), 1);
         }
+    });
+}
+
+#[test]
+fn an_answer_that_its_reader_left_is_logged_as_what_was_sent_of_it() {
+    let lines = Lines::default();
+    tracing::subscriber::with_default(lines.clone(), || {
+        let ends: [fn(&Client) -> bool; 2] = [
+            |client| client.connection.lose_connection(),
+            |client| client.connection.abort_connection(),
+        ];
+        for end in ends {
+            let frames = Frames::default();
+            let body = frames.clone();
+            let client = Client::new(Rc::new(Site::new(handler_fn(move |_: Request<Body>| {
+                Response::new(body.clone())
+            }))));
+            client.send(&get("/"));
+            frames.data("some events");
+            client.reactor.run();
+            assert!(client.received().contains("some events"));
+            assert!(end(&client));
+            client.reactor.run();
+            assert_eq!(lines.take(), [(200, 11)]);
+        }
+        // Of one that was not begun there is nothing to be said.
+        let client = Client::new(site_async(|_| std::future::pending()));
+        client.send(&get("/"));
+        assert!(client.connection.lose_connection());
+        client.reactor.run();
+        assert_eq!(lines.take(), [(499, 0)]);
     });
 }

@@ -1,17 +1,18 @@
 //! Functions as handlers.
 
 use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::rc::Rc;
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 
 use http::{Method, Request, StatusCode, Uri};
 use ropewalk_core::testing::StringTransport;
 use ropewalk_core::{Address, Factory};
-use ropewalk_web::answer::Rejection;
+use ropewalk_web::answer::{IntoResponse, Rejection};
 use ropewalk_web::extract::{Json, Path};
-use ropewalk_web::router::{Router, get, post, with_state};
+use ropewalk_web::router::{Router, get, post, websocket, with_state};
 use ropewalk_web::{Body, BoxError, Site};
+use tower_service::Service;
 
 use crate::rig::{Client, ask, wire};
 
@@ -106,7 +107,7 @@ fn what_is_ready_needs_no_poll() {
     let mut future = answer.into_ready().err().unwrap();
     let polled = future
         .as_mut()
-        .poll(&mut std::task::Context::from_waker(Waker::noop()));
+        .poll(&mut Context::from_waker(Waker::noop()));
     assert!(polled.is_ready());
 }
 
@@ -174,4 +175,51 @@ fn a_plain_function_behind_three_routers_answers_within_the_read_that_brought_it
     let mut transport = StringTransport::new();
     connection.data_received(&mut transport, wire("GET /a/b/7").as_bytes());
     assert!(transport.value().ends_with(b"\r\n\r\n7"));
+}
+
+#[test]
+fn a_rejection_that_a_handler_gives_comes_in_the_form_that_was_asked_for() {
+    let rejection = || Rejection::new(StatusCode::CONFLICT, "there is a newer one");
+    let changed = move || {
+        let mut response = rejection().into_response();
+        *response.body_mut() = Body::from("my own words");
+        response
+    };
+    let router = Router::builder()
+        .route("/", get(move || Err::<(), _>(rejection())))
+        .route("/later", get(move || async move { rejection() }))
+        .route("/changed", get(changed));
+    let router = router.build().unwrap();
+    for path in ["/", "/later"] {
+        let reply = ask(&router, &format!("GET {path}"));
+        assert_eq!(
+            (reply.status, &*reply.body),
+            (409, "there is a newer one\n")
+        );
+        let reply = ask(&router, &format!("GET {path}\naccept: application/json"));
+        assert_eq!(reply.header("content-type"), "application/problem+json");
+        let problem: serde_json::Value = serde_json::from_str(&reply.body).unwrap();
+        assert_eq!(problem["detail"], "there is a newer one");
+        assert_eq!(reply.header("content-length"), reply.body.len().to_string());
+    }
+    let reply = ask(&router, "GET /changed\naccept: application/json");
+    assert_eq!(&*reply.body, "my own words");
+}
+
+#[test]
+fn a_route_for_websockets_answers_get_and_connect() {
+    let router = Router::builder().route("/talk", websocket(|method: Method| method.to_string()));
+    let mut router = router.build().unwrap();
+    for method in [Method::GET, Method::CONNECT] {
+        let request = Request::builder().method(&method).uri("/talk");
+        let mut answer = std::pin::pin!(router.call(request.body(Body::empty()).unwrap()));
+        let polled = answer
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()));
+        let Poll::Ready(Ok(answer)) = polled else {
+            panic!("it was not answered at once");
+        };
+        assert_eq!(answer.body().len(), Some(method.as_str().len() as u64));
+    }
+    assert_eq!(ask(&router, "POST /talk").status, 405);
 }
