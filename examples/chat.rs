@@ -5,6 +5,8 @@
 //!
 //! What is bounded, beside what is by default: the people, the messages that are kept, how long names and
 //! messages are, and how fast anybody may talk.
+#![expect(clippy::needless_pass_by_value, reason = "handlers own what they take")]
+
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
