@@ -92,8 +92,16 @@ impl ClientConnection {
             limits: Rc::new(limits),
             resolver: Rc::new(Cell::new(Some(resolver))),
         };
+        let unmade = Rc::clone(&factory.resolver);
         let connecting = reactor.connect(endpoint, Rc::new(factory));
-        connecting.add_callback(move |_| made)
+        connecting.add_both(move |connected: Result<Connection, Failure>| {
+            if let Err(failure) = connected
+                && let Some(resolver) = unmade.take()
+            {
+                resolver.errback(failure);
+            }
+            made
+        })
     }
 
     /// Sends `request`, whose URI is absolute or whose `host` field says whom it is for, and waits for

@@ -14,9 +14,14 @@ use super::alarm::Alarm;
 use super::governor::{Excess, Governor};
 use super::overruns::Overruns;
 
-/// How long a peer that was told to go may go on sending before the connection is closed. (Closing
-/// at once would reset the connection, and might take the GOAWAY away from the peer.)
+/// How long a peer that was told to go may be silent before the connection is closed. (Closing at
+/// once would reset the connection when the peer sends more, as it does to make room for the answers that
+/// are under way; and these, and the GOAWAY, would be lost.)
 pub(super) const LINGER: Duration = Duration::from_secs(2);
+
+/// So much more it may send, within this time, if it has done nothing in excess.
+const LINGER_BYTES: usize = 256 * 1024;
+const LINGER_AT_MOST: Duration = Duration::from_secs(30);
 
 /// A connection, and who watches it.
 pub(super) struct Governed {
@@ -25,6 +30,9 @@ pub(super) struct Governed {
     /// This side has sent its last.
     shut: bool,
     linger: Alarm,
+    /// What may still come, and until when.
+    unheard: usize,
+    hears_until: Option<Instant>,
     /// What is in excess is an error, since nobody looks for it.
     fails: bool,
 }
@@ -35,7 +43,6 @@ pub(super) struct Watch {
     excess: Cell<Option<Excess>>,
     reactor: Weak<dyn ReactorCore>,
     heard: Cell<Instant>,
-    lingers: Cell<bool>,
     draining: Cell<bool>,
     overruns: Rc<Overruns>,
 }
@@ -48,6 +55,8 @@ impl Governed {
             watch,
             shut: false,
             linger,
+            unheard: LINGER_BYTES,
+            hears_until: None,
             fails: false,
         }
     }
@@ -56,6 +65,19 @@ impl Governed {
     pub(super) fn failing(mut self) -> Self {
         self.fails = true;
         self
+    }
+
+    /// The peer goes on: it may for a while.
+    fn heard(&mut self, count: usize) {
+        let Some(reactor) = self.watch.reactor.upgrade() else {
+            return;
+        };
+        let now = reactor.now();
+        let until = *self.hears_until.get_or_insert(now + LINGER_AT_MOST);
+        self.unheard = self.unheard.saturating_sub(count);
+        if now < until && self.unheard > 0 && self.watch.excess().is_none() {
+            self.linger.set(LINGER);
+        }
     }
 
     fn stop(&self) -> Poll<io::Result<()>> {
@@ -74,7 +96,6 @@ impl Watch {
             excess: Cell::new(None),
             reactor: Rc::downgrade(reactor),
             heard: Cell::new(reactor.now()),
-            lingers: Cell::new(true),
             draining: Cell::new(false),
             overruns: Rc::default(),
         }
@@ -101,11 +122,6 @@ impl Watch {
     /// Whether the program is shutting down.
     pub(super) fn is_draining(&self) -> bool {
         self.draining.get()
-    }
-
-    /// The connection ends when all is said, and a peer that still sends is not heard out.
-    pub(super) fn forgo_linger(&self) {
-        self.lingers.set(false);
     }
 
     pub(super) fn overruns(&self) -> Rc<Overruns> {
@@ -197,10 +213,10 @@ impl AsyncWrite for Governed {
             self.linger.set(LINGER);
         }
         let mut waste = [0; 4096];
-        while self.watch.lingers.get() && self.linger.poll(cx).is_pending() {
+        while self.linger.poll(cx).is_pending() {
             let mut buffer = ReadBuf::new(&mut waste);
             match ready!(Pin::new(&mut self.io).poll_read(cx, &mut buffer)) {
-                Ok(()) if !buffer.filled().is_empty() => {}
+                Ok(()) if !buffer.filled().is_empty() => self.heard(buffer.filled().len()),
                 _ => break,
             }
         }

@@ -219,7 +219,6 @@ where
     fn drain(&mut self) -> bool {
         self.drained_at = Some(self.requests);
         self.around.tunnels.drain();
-        self.watch.forgo_linger();
         match &mut self.state {
             State::Open(connection) => {
                 connection.graceful_shutdown();

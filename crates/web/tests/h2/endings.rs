@@ -416,3 +416,40 @@ fn event_streams_end_when_the_program_shuts_down_and_do_not_hold_it_up() {
     assert!(client.is_closed());
     assert_eq!(kept.borrow().len(), 2);
 }
+
+#[test]
+fn a_drained_peer_that_still_makes_room_is_heard_out() {
+    let client = Client::new(mirror());
+    client.send(get(1, "/")).received();
+    client.reactor.drain();
+    client.reactor.run();
+    let shutdown = client.received();
+    let asked = shutdown.iter().find(|frame| frame.kind == PING).unwrap();
+    client.send(frame(PING, ACK, 0, &asked.payload));
+    assert!(client.is_closed());
+    // Or what is under way to it would be lost with a reset.
+    for _ in 0..5 {
+        client.advance(Duration::from_secs(1));
+        client.send(window_update(0, 100));
+        assert!(!client.is_lost());
+    }
+    client.advance(Duration::from_secs(2));
+    client.send(window_update(0, 100));
+    assert!(client.is_lost());
+}
+
+#[test]
+fn a_drained_peer_is_not_heard_out_for_ever() {
+    let client = Client::new(mirror());
+    client.reactor.drain();
+    client.reactor.run();
+    client.advance(Duration::from_secs(2));
+    assert!(client.is_closed());
+    let mut seconds = 0;
+    while !client.is_lost() {
+        client.advance(Duration::from_secs(1));
+        client.send(window_update(0, 100));
+        seconds += 1;
+        assert!(seconds <= 33);
+    }
+}
