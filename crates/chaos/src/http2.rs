@@ -6,14 +6,15 @@
 //! what a body is made of is not changed; what a server has begun to answer when it is stopped is
 //! answered; and what was on a connection that is lost ends at both ends.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request as HttpRequest;
-use ropewalk_core::{
-    CarriedConnection, ConnectionLimits, Deferred, Failure, ReactorCore, defer_later,
-};
+use ropewalk_core::{CarriedConnection, ConnectionLimits, Failure, ReactorCore, defer_later};
 use ropewalk_web::h2::{ClientConnection, ConnectProtocol, H2Stream, Limits};
 use ropewalk_web::websocket::Session;
 use ropewalk_web::{Body, Site};
@@ -66,28 +67,40 @@ pub(crate) fn call(program: &Program) {
 /// Asks a few times, several things at once. (What fails is noted by its request.)
 async fn browse(program: &Program, connection: &ClientConnection) {
     for _ in 0..=program.below(3) {
-        let asked: Vec<_> = (0..=program.below(6))
-            .map(|_| {
-                let ask = ask(program.clone(), connection.clone());
-                let asked = Deferred::<()>::from_future(&program.reactor, ask);
-                asked.add_timeout(PATIENCE, &program.reactor)
-            })
+        let mut asked: Vec<_> = (0..=program.below(6))
+            .map(|_| Box::pin(within(program, PATIENCE, ask(program, connection))))
             .collect();
-        for asked in asked {
-            let _ = asked.await;
-        }
+        poll_fn(|cx| {
+            asked.retain_mut(|asked| asked.as_mut().poll(cx).is_pending());
+            match asked.is_empty() {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            }
+        })
+        .await;
         if !connection.is_open() {
             return;
         }
     }
 }
 
-async fn ask(program: Program, connection: ClientConnection) {
+/// Waits for `asked`, and gives it up after a time.
+async fn within(program: &Program, time: Duration, asked: impl Future<Output = ()>) {
+    let mut late = pin!(defer_later::<(), ()>(&program.reactor, time, || ()));
+    let mut asked = pin!(asked);
+    poll_fn(|cx| match asked.as_mut().poll(cx) {
+        Poll::Ready(()) => Poll::Ready(()),
+        Poll::Pending => late.as_mut().poll(cx).map(|_| ()),
+    })
+    .await;
+}
+
+async fn ask(program: &Program, connection: &ClientConnection) {
     let request = program.checker().ask(NAME);
     match program.below(9) {
-        0 => open_websocket(&program, &connection, request).await,
-        1 => take_back(&program, &connection, request.may_fail()).await,
-        _ => get(&program, &connection, request).await,
+        0 => open_websocket(program, connection, request).await,
+        1 => take_back(program, connection, request.may_fail()).await,
+        _ => get(program, connection, request).await,
     }
 }
 
@@ -167,19 +180,7 @@ fn upload(program: &Program, id: u64, len: usize) -> Body {
 /// A request that is given up after a moment, wherever it is by then.
 async fn take_back(program: &Program, connection: &ClientConnection, request: Request) {
     let moment = program.pause(Duration::from_millis(200));
-    let asked = get_for(program, connection.clone(), request);
-    let asked = Deferred::<()>::from_future(&program.reactor, asked);
-    // (That it takes too long is what is wanted.)
-    let _ = asked.add_timeout(moment, &program.reactor).await;
-}
-
-fn get_for(
-    program: &Program,
-    connection: ClientConnection,
-    request: Request,
-) -> impl Future<Output = ()> + use<> {
-    let program = program.clone();
-    async move { get(&program, &connection, request).await }
+    within(program, moment, get(program, connection, request)).await;
 }
 
 /// A WebSocket within a stream, on which questions are asked.
