@@ -48,7 +48,7 @@ impl Somebody {
     }
 
     /// Why it was ended.
-    async fn is_ended(mut self) -> CloseCode {
+    async fn until_ended(mut self) -> CloseCode {
         while let Some(Ok(_)) = self.stream.recv().await {}
         self.stream.closed().expect("it has ended").code
     }
@@ -106,10 +106,10 @@ async fn what_is_too_long_or_no_text_ends_its_websocket_and_no_other(
     let mut witness = Somebody::joins(&reactor, &chat, "Barbara").await?;
     let mut ada = Somebody::joins(&reactor, &chat, "Ada").await?;
     ada.says(&"x".repeat(2001)).await?;
-    assert_eq!(ada.is_ended().await, CloseCode::MESSAGE_TOO_BIG);
+    assert_eq!(ada.until_ended().await, CloseCode::MESSAGE_TOO_BIG);
     let mut grace = Somebody::joins(&reactor, &chat, "Grace").await?;
     grace.stream.send(Message::Binary(vec![0].into())).await?;
-    assert_eq!(grace.is_ended().await, CloseCode::UNSUPPORTED_DATA);
+    assert_eq!(grace.until_ended().await, CloseCode::UNSUPPORTED_DATA);
     witness.hears("Grace has left").await;
     // So much it may be.
     let long = "ü".repeat(1000);

@@ -283,7 +283,7 @@ fn an_answer_that_its_reader_left_is_logged_as_what_was_sent_of_it() {
             let client = Client::new(Rc::new(Site::new(handler_fn(move |_: Request<Body>| {
                 Response::new(body.clone())
             }))));
-            client.send(&get("/"));
+            client.send(get("/"));
             frames.data("some events");
             client.reactor.run();
             assert!(client.received().contains("some events"));
@@ -293,7 +293,7 @@ fn an_answer_that_its_reader_left_is_logged_as_what_was_sent_of_it() {
         }
         // Of one that was not begun there is nothing to be said.
         let client = Client::new(site_async(|_| std::future::pending()));
-        client.send(&get("/"));
+        client.send(get("/"));
         assert!(client.connection.lose_connection());
         client.reactor.run();
         assert_eq!(lines.take(), [(499, 0)]);

@@ -108,7 +108,7 @@ fn a_panic_after_a_while_or_at_once_is_500() {
     assert_eq!(client.answer(1).0, 500);
     client.assert_alive();
 
-    let at_once = ropewalk_web::handler_fn(|_: Request<Body>| -> Response<Body> { panic!("no") });
+    let at_once = handler_fn(|_: Request<Body>| -> Response<Body> { panic!("no") });
     let client = Client::new(std::rc::Rc::new(Site::new(at_once)));
     client.send(get(1, "/"));
     assert_eq!(client.answer(1).0, 500);

@@ -720,8 +720,8 @@ fn flaw(site: Rc<dyn Factory>, pieces: &[Vec<u8>], then: Then) -> Option<String>
         client.is_closed() && goaway.is_some_and(|frame| frame.code() == code)
     };
     let reset = |code: u32| {
-        let resets = frames.iter().filter(|frame| frame.kind == RST_STREAM);
-        resets.last().is_some_and(|frame| frame.code() == code)
+        let mut resets = frames.iter().filter(|frame| frame.kind == RST_STREAM);
+        resets.next_back().is_some_and(|frame| frame.code() == code)
     };
     let refused = frames.iter().any(|frame| {
         matches!(frame.kind, RST_STREAM) || frame.kind == GOAWAY && frame.code() != NO_ERROR
