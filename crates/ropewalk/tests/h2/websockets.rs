@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use http::{HeaderMap, Request, Response};
 use ropewalk::web::h2::{ClientConnection, ConnectProtocol, H2Stream, Limits};
 use ropewalk::web::websocket::{
-    CloseCode, Closed, Options, Random, Session, WebSocket, WebSocketProtocol, upgrade,
+    CloseCode, Closed, Options, Session, WebSocket, WebSocketProtocol, upgrade,
 };
 use ropewalk::web::{Body, BodyWriter, Site, handler_fn};
 use ropewalk::{
@@ -129,7 +129,7 @@ async fn talk(connection: &ClientConnection, end: Ending) -> (usize, Closed) {
         ended: Some(ended),
         echoed: 0,
     };
-    let session = Session::client(&options(), Random::system(), talker);
+    let session = Session::client(&options(), talker);
     let reactor: Rc<dyn ReactorCore> = reactor;
     let limits = ConnectionLimits::default();
     let _carried =

@@ -479,7 +479,9 @@ fn what_two_routes_give_one_path_is_kept_apart() {
                 answer.body(Body::from(text)).unwrap()
             }))
         };
-        let router = Router::builder().nest("/tea", shop("tea")).nest("/rope", shop("rope"));
+        let router = Router::builder()
+            .nest("/tea", shop("tea"))
+            .nest("/rope", shop("rope"));
         router.build().unwrap()
     });
     for _ in 0..2 {

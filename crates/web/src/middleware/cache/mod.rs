@@ -282,7 +282,11 @@ fn target(request: &Request<Body>) -> Arc<str> {
     let host = uri
         .authority()
         .map_or(&*host, |authority| authority.as_str());
-    let path = |uri: &Uri| uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
+    let path = |uri: &Uri| {
+        uri.path_and_query()
+            .map_or("/", |path| path.as_str())
+            .to_owned()
+    };
     // Behind a router two targets may have one path; behind a rewrite one target may have two.
     let within = match request.extensions().get::<OriginalUri>() {
         Some(_) => format!(" {}", path(uri)),
