@@ -11,6 +11,7 @@ use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use ropewalk_core::testing::MemoryReactor;
 use ropewalk_core::{Panicked, Protocol, Transport};
+use ropewalk_web::Randomness;
 use ropewalk_web::websocket::{
     Closed, Deflate, Options, Role, Session, WebSocket, WebSocketProtocol,
 };
@@ -36,6 +37,8 @@ fn run(role: Role, input: &[u8], split: usize) -> (Vec<String>, Vec<u8>) {
     options.limits.message = LONGEST;
     options.limits.frame = 2 * LONGEST as u64;
     options.deflate = Some(Deflate::default());
+    // Masks that are the same in each run.
+    options.randomness = Randomness::new(|bytes| bytes.fill(0x5a));
     let told = Rc::default();
     let answered = Rc::default();
     let teller = Teller(Rc::clone(&told));

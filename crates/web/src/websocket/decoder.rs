@@ -170,8 +170,11 @@ impl Decoder {
                         let unmasked = &mut unmasked[..next.len()];
                         unmasked.copy_from_slice(next);
                         apply_mask(unmasked, key, offset);
-                        inflater.inflate(unmasked, &mut message.bytes, self.message_limit)?;
+                        // Of what is wrong, the first counts, however the bytes were cut.
+                        let inflated =
+                            inflater.inflate(unmasked, &mut message.bytes, self.message_limit);
                         message.check()?;
+                        inflated?;
                         offset += next.len() as u64;
                         piece = rest;
                     }
