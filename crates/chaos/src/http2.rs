@@ -86,11 +86,16 @@ async fn browse(program: &Program, connection: &ClientConnection) {
 
 /// Waits for `asked`, and gives it up after a time.
 async fn within(program: &Program, time: Duration, asked: impl Future<Output = ()>) {
-    let mut late = pin!(defer_later::<(), ()>(&program.reactor, time, || ()));
     let mut asked = pin!(asked);
+    // Made when it is awaited: dropping one that nobody awaits would leave its timer behind.
+    let mut late = None;
+    let begin = || Box::pin(defer_later::<(), ()>(&program.reactor, time, || ()));
     poll_fn(|cx| match asked.as_mut().poll(cx) {
         Poll::Ready(()) => Poll::Ready(()),
-        Poll::Pending => late.as_mut().poll(cx).map(|_| ()),
+        Poll::Pending => {
+            let late = late.get_or_insert_with(begin);
+            late.as_mut().poll(cx).map(|_| ())
+        }
     })
     .await;
 }
