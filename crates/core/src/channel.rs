@@ -45,9 +45,6 @@ const CALLS_IN_A_ROW: u32 = 64;
 /// How long the peer's end of a connection that is closed is awaited, where that is needed.
 const LINGER: Duration = Duration::from_secs(5);
 
-/// So much may come meanwhile.
-const LINGER_BYTES: usize = 1024 * 1024;
-
 const DRAINED: &str = "a callback of Connection::drained";
 const READY: &str = "a callback of Connection::layers_ready";
 const DRAINING: &str = "a callback of Connection::draining";
@@ -93,18 +90,10 @@ struct Around {
     policies: Policies,
     /// By when the layers must be ready, in nanoseconds of the context. `None` when they are.
     handshake: Option<u64>,
-    /// All is sent, and the peer's end is awaited: see [`Layer::lingers`].
-    linger: Option<Linger>,
+    /// All is sent, and until when the peer's end is awaited: see [`Layer::lingers`].
+    linger: Option<u64>,
     /// The policies let nothing go at present.
     throttled: bool,
-}
-
-/// For how long the peer's end is awaited.
-struct Linger {
-    /// In nanoseconds of the context.
-    until: u64,
-    /// For so many bytes more.
-    bytes: usize,
 }
 
 impl Channel {
@@ -198,20 +187,6 @@ impl Channel {
             self.give(data);
         } else if !self.shared().is(CLOSING) || self.layers_hold() {
             self.rise(data, false);
-        } else {
-            self.drop_unasked(data.len());
-        }
-    }
-
-    /// So much has come that nobody is to have any more.
-    fn drop_unasked(&mut self, len: usize) {
-        let around = self.around.as_mut();
-        let Some(linger) = around.and_then(|around| around.linger.as_mut()) else {
-            return;
-        };
-        match linger.bytes.checked_sub(len) {
-            Some(left) => linger.bytes = left,
-            None => self.shared().end(ConnectionDone.into(), false),
         }
     }
 
@@ -438,7 +413,7 @@ impl Channel {
             None => (None, None, None),
             Some(around) => (
                 around.handshake,
-                around.linger.as_ref().map(|linger| linger.until),
+                around.linger,
                 self.or_end(around.policies.deadline()).flatten(),
             ),
         };
@@ -555,20 +530,11 @@ impl Channel {
         }
         self.give(&risen.data);
         if let Some(failure) = risen.failure {
-            return self.layer_failed(failure);
+            return self.shared().end(failure, false);
         }
         if risen.read_closed {
             self.tell_read_closed();
         }
-    }
-
-    /// Ends the connection: at once, or when the peer has had the time to hear why.
-    fn layer_failed(&mut self, failure: Failure) {
-        if self.shared().is(ENDED) || !self.must_linger() {
-            return self.shared().end(failure, false);
-        }
-        self.shared().settle_on(failure);
-        self.shared().set(CLOSING);
     }
 
     /// Gives data to the protocol, now or when it may have it.
@@ -994,8 +960,7 @@ impl Channel {
             }
             .into());
         }
-        let linger = around.linger.as_ref();
-        if linger.is_some_and(|linger| linger.until <= now) {
+        if around.linger.is_some_and(|deadline| deadline <= now) {
             return Err(ConnectionDone.into());
         }
         around.policies.deadline_passed(self.transport.now())
@@ -1107,10 +1072,7 @@ impl Channel {
         shared.settle_on(ConnectionDone.into());
         shared.set(WRITE_CLOSED);
         let around = self.around.get_or_insert_default();
-        around.linger = Some(Linger {
-            until: shared.context.now_nanos() + LINGER.as_nanos() as u64,
-            bytes: LINGER_BYTES,
-        });
+        around.linger = Some(shared.context.now_nanos() + LINGER.as_nanos() as u64);
         Some(Step::ShutdownWrite)
     }
 

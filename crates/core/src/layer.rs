@@ -125,8 +125,7 @@ pub trait Layer: 'static {
     /// Whether the peer may yet send what nobody has asked it for: the tickets of TLS 1.3, say. The
     /// kernel resets a connection that is closed before such bytes have come, and what was sent
     /// last is lost. So a connection that is to be closed is then shut down, and what comes is
-    /// dropped, until the peer closes it too; for 5 s and 1 MiB at most. It is asked after an error of
-    /// the layer as well, and then holds for what was sent down before that.
+    /// dropped, until the peer closes it too; for 5 s at most.
     fn lingers(&self) -> bool {
         false
     }
@@ -375,7 +374,7 @@ impl Stack {
     pub(crate) fn finish(&mut self, now: Instant) -> Result<bool, Failure> {
         for at in (0..self.slots.len()).rev() {
             let slot = &mut self.slots[at];
-            if slot.started && !slot.finished && !slot.failed {
+            if slot.started && !slot.finished {
                 slot.finished = true;
                 slot.call_down("Layer::finish", now, |layer, io| layer.finish(io))?;
                 self.sink(&mut OutputQueue::default(), now)?;
@@ -454,8 +453,6 @@ impl Slot {
         now: Instant,
     ) -> Result<(), Failure> {
         if self.failed {
-            // (It may linger, and then the end of that is of interest.)
-            self.read_closed |= closed;
             return Ok(());
         }
         if below_ready && !self.started {

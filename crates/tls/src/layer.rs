@@ -20,8 +20,7 @@ const PIECE: usize = 4 * RECORD;
 ///
 /// It is ready when the client has shown that it has the keys. What a callback writes goes into as
 /// few records as can be, of up to 16 KiB. Between records that came whole it holds no buffer. KTLS
-/// is not used: records are made in this process, and so files are read by it. A client whose handshake
-/// fails gets an alert, and a connection that [lingers](Layer::lingers) until it has been read.
+/// is not used: records are made in this process, and so files are read by it.
 pub struct ServerLayer {
     end: End<UnbufferedServerConnection>,
     tls: ServerTls,
@@ -83,11 +82,6 @@ impl Layer for ServerLayer {
     fn finish(&mut self, io: &mut LayerIo<'_>) -> Result<(), Failure> {
         self.end.finish(io)
     }
-
-    fn lingers(&self) -> bool {
-        // With TLS 1.3 a client may speak before it is let in.
-        self.end.refused
-    }
 }
 
 impl Layer for ClientLayer {
@@ -147,8 +141,6 @@ struct End<T> {
     tolerant: bool,
     /// The handshake is done.
     open: bool,
-    /// The handshake has failed, and an alert says why.
-    refused: bool,
     /// The name that a client expects.
     name: Option<String>,
     pending: Option<PendingHandshake>,
@@ -160,7 +152,6 @@ impl<T: Tls> End<T> {
             session: Session::new(tls),
             tolerant,
             open: false,
-            refused: false,
             name,
             pending: None,
         }
@@ -178,7 +169,6 @@ impl<T: Tls> End<T> {
             self.opened(io);
         }
         if let Err(error) = result {
-            self.refused = !self.open;
             return Err(self.broken(error));
         }
         if self.session.is_peer_closed() {

@@ -266,7 +266,7 @@ fn httpx_speaks_over_tls() {
             \x20       assert [a.text for a in answers] == [f'GET /{n} HTTP/2.0\\n' for n in range(90)]\n\
             \x20       sent = bytes(range(256)) * 4000\n\
             \x20       assert (await client.post(f'{base}/echo', content=sent)).content == sent\n\
-            \x20       assert (await client.post(f'{base}/', content=sent)).status_code == 200\n\
+            \x20       assert (await client.post(f'{base}/', content=sent[:50000])).status_code == 200\n\
             \x20       print('well')\n\
             asyncio.run(main())\n";
         let mut command = Command::new(python);

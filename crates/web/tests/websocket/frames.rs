@@ -152,29 +152,6 @@ fn text_that_is_no_utf8_is_told_1007_at_its_first_bad_byte() {
     }
 }
 
-/// (Found by the target `websocket_session`: a text that is wrong in two ways.)
-#[test]
-fn of_what_is_wrong_with_a_compressed_text_the_first_counts_however_it_is_cut() {
-    for role in ROLES {
-        let masked = role == Role::Server;
-        let mut frame = frame(masked, 0x41, b"\x9a\xca\x09\xe6\x41");
-        // More of it is to come.
-        frame[1] += 10;
-        let reason = |rig: &Rig| {
-            let (_, payload) = rig.frames().pop().unwrap();
-            String::from_utf8(payload[2..].to_vec()).unwrap()
-        };
-        let whole = Rig::new(role, &compressed());
-        whole.say(&frame);
-        let cut = Rig::new(role, &compressed());
-        for byte in &frame {
-            cut.say([*byte]);
-        }
-        assert_eq!(reason(&whole), "a text is not UTF-8");
-        assert_eq!(reason(&cut), reason(&whole));
-    }
-}
-
 #[test]
 fn what_cannot_be_inflated_is_told_1007() {
     for role in ROLES {
