@@ -1,16 +1,12 @@
 //! HTTP/2 over real sockets, with other people's software at the other end: curl, nghttp, h2load,
 //! httpx, Chromium and h2spec against our server, in plain text and over TLS, and nghttpd against our
-//! client; peers that do too much; and our own two in a simulated world.
+//! client; and our own two in a simulated world.
 //!
 //! What is missing on this machine is said in one line; with `CI=true` it fails.
 
-mod abuse;
 #[expect(dead_code, reason = "the tests of the TLS layer use more of it")]
 #[path = "../../../tls/tests/tls/authority.rs"]
 mod authority;
-#[expect(dead_code, reason = "the tests of crate `web` use more of them")]
-#[path = "../../../web/tests/h2/frames.rs"]
-mod frames;
 mod simulated;
 mod websockets;
 

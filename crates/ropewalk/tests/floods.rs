@@ -1,14 +1,21 @@
-//! Peers that do too much, over real sockets: their connections end, what they cost is bounded, and
-//! others go on being served.
+//! Peers that do too much of HTTP/2, over real sockets: their connections end, what they cost is bounded, and
+//! others go on being served. (Alone in its process, whose memory is looked at.)
+
+#[expect(dead_code, reason = "the tests of crate `web` use more of them")]
+#[path = "../../web/tests/h2/frames.rs"]
+mod frames;
 
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::frames::*;
-use super::serve;
+use frames::*;
+use http::{Request, Response};
+use ropewalk::Reactor;
+use ropewalk::web::{Body, Site, handler_fn};
 
 /// So often an attack repeats itself, if it is let.
 const MOST: u32 = 100_000;
@@ -127,29 +134,53 @@ fn resident() -> u64 {
     pages * 4096
 }
 
+/// Answers with what was asked, and `/echo` with what was sent.
+fn answer(request: Request<Body>) -> Response<Body> {
+    let text = format!("GET {} {:?}\n", request.uri().path(), request.version());
+    Response::new(match request.uri().path() {
+        "/echo" => request.into_body(),
+        _ => Body::from(text),
+    })
+}
+
 #[test]
 fn floods_end_their_connections_and_others_are_served() {
-    serve(|server| {
-        let port = server.plain;
-        let stop = Arc::new(AtomicBool::new(false));
-        let told = Arc::clone(&stop);
-        let bystander = std::thread::spawn(move || ask(port, &told));
-        let before = resident();
-        for (name, frames) in ATTACKS {
-            let attackers: Vec<_> = (0..4)
-                .map(|_| std::thread::spawn(move || attack(port, frames)))
-                .collect();
-            for attacker in attackers {
-                let count = attacker.join().unwrap();
-                assert!(count < MOST, "{name}");
-                eprintln!("{name}: ended after {count}");
-            }
-        }
-        let grown = resident().saturating_sub(before) / 1024;
-        stop.store(true, Ordering::Relaxed);
-        let answered = bystander.join().unwrap();
-        eprintln!("{answered} answers meanwhile, {grown} KiB more");
-        assert!(answered > 100, "{answered}");
-        assert!(grown < 64 * 1024, "{grown} KiB");
+    let reactor = Reactor::new().unwrap();
+    let site = Rc::new(Site::new(handler_fn(answer)));
+    let endpoint = "tcp:0:interface=127.0.0.1".parse().unwrap();
+    let port = reactor.listen(&endpoint, site).unwrap();
+    let port = port.address().socket_addr().unwrap().port();
+    let remote = reactor.remote();
+    let clients = std::thread::spawn(move || {
+        let result = std::panic::catch_unwind(|| flood(port));
+        remote.call_from_thread(|reactor| reactor.stop());
+        result
     });
+    reactor.run().unwrap();
+    if let Err(panic) = clients.join().unwrap() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+fn flood(port: u16) {
+    let stop = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&stop);
+    let bystander = std::thread::spawn(move || ask(port, &told));
+    let before = resident();
+    for (name, frames) in ATTACKS {
+        let attackers: Vec<_> = (0..4)
+            .map(|_| std::thread::spawn(move || attack(port, frames)))
+            .collect();
+        for attacker in attackers {
+            let count = attacker.join().unwrap();
+            assert!(count < MOST, "{name}");
+            eprintln!("{name}: ended after {count}");
+        }
+    }
+    let grown = resident().saturating_sub(before) / 1024;
+    stop.store(true, Ordering::Relaxed);
+    let answered = bystander.join().unwrap();
+    eprintln!("{answered} answers meanwhile, {grown} KiB more");
+    assert!(answered > 100, "{answered}");
+    assert!(grown < 64 * 1024, "{grown} KiB");
 }
