@@ -106,6 +106,20 @@ macro_rules! take {
     };
 }
 
+/// What the first of these extractors that cannot be taken yet waits for.
+macro_rules! awaited {
+    () => {
+        fn awaited(_: &Request<Body>) -> Option<Awaited> {
+            None
+        }
+    };
+    ($first:ident $($rest:ident)*) => {
+        fn awaited(request: &Request<Body>) -> Option<Awaited> {
+            $first::awaited(request)$(.or_else(|| $rest::awaited(request)))*
+        }
+    };
+}
+
 /// Handlers of `$type`s from the head, then of `$last` from the body. `$state` is there or not.
 macro_rules! handlers {
     ([$($state:ident)?] $self_type:ty, $function:ident, $this:ident, [$($call:tt)+]; $($type:ident)*; $last:ident) => {
@@ -119,12 +133,7 @@ macro_rules! handlers {
             $($type: FromRequestHead + 'static,)*
             $last: FromRequest + 'static,
         {
-            #[allow(unused_variables, reason = "there may be no extractor")]
-            fn awaited(request: &Request<Body>) -> Option<Awaited> {
-                let awaited = None;
-                $(let awaited = awaited.or_else(|| $type::awaited(request));)*
-                awaited
-            }
+            awaited! { $($type)* }
 
             #[allow(non_snake_case, unused_mut, reason = "a name for each type")]
             fn call(self: Rc<Self>, mut request: Request<Body>) -> Answering<Response<Body>> {
@@ -149,12 +158,7 @@ macro_rules! handlers {
             $($type: FromRequestHead + 'static,)*
             $last: FromRequest + 'static,
         {
-            #[allow(unused_variables, reason = "there may be no extractor")]
-            fn awaited(request: &Request<Body>) -> Option<Awaited> {
-                let awaited = None;
-                $(let awaited = awaited.or_else(|| $type::awaited(request));)*
-                awaited
-            }
+            awaited! { $($type)* }
 
             #[allow(non_snake_case, unused_mut, reason = "a name for each type")]
             fn call(self: Rc<Self>, mut request: Request<Body>) -> Answering<Response<Body>> {
@@ -180,12 +184,7 @@ macro_rules! handlers {
             R: IntoResponse,
             $($type: FromRequestHead,)*
         {
-            #[allow(unused_variables, reason = "there may be no extractor")]
-            fn awaited(request: &Request<Body>) -> Option<Awaited> {
-                let awaited = None;
-                $(let awaited = awaited.or_else(|| $type::awaited(request));)*
-                awaited
-            }
+            awaited! { $($type)* }
 
             #[allow(non_snake_case, unused_mut, unused_variables, reason = "a name for each type")]
             fn call(self: Rc<Self>, mut request: Request<Body>) -> Answering<Response<Body>> {
@@ -202,12 +201,7 @@ macro_rules! handlers {
             R: Future<Output: IntoResponse> + 'static,
             $($type: FromRequestHead,)*
         {
-            #[allow(unused_variables, reason = "there may be no extractor")]
-            fn awaited(request: &Request<Body>) -> Option<Awaited> {
-                let awaited = None;
-                $(let awaited = awaited.or_else(|| $type::awaited(request));)*
-                awaited
-            }
+            awaited! { $($type)* }
 
             #[allow(non_snake_case, unused_mut, unused_variables, reason = "a name for each type")]
             fn call(self: Rc<Self>, mut request: Request<Body>) -> Answering<Response<Body>> {
