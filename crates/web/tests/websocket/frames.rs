@@ -169,6 +169,20 @@ fn what_cannot_be_inflated_is_told_1007() {
     }
 }
 
+/// A text that is no UTF-8, behind which comes what cannot be inflated.
+#[test]
+fn of_two_errors_in_a_compressed_text_the_first_is_told_wherever_it_is_cut() {
+    for role in ROLES {
+        let text = frame(role == Role::Server, 0xc1, b"\x00\x01\x00\xfe\xff\xff\x07");
+        for cut in 0..text.len() {
+            let rig = Rig::new(role, &compressed());
+            rig.say(&text[..cut]).say(&text[cut..]);
+            let close = [&1007_u16.to_be_bytes()[..], b"a text is not UTF-8"].concat();
+            assert_eq!(rig.frames(), [(0x88, close)], "{role:?}, {cut}");
+        }
+    }
+}
+
 #[test]
 fn what_comes_after_an_error_is_of_no_account() {
     let rig = Rig::new(Role::Server, &options());
