@@ -6,7 +6,8 @@
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
 
-use http::{HeaderMap, HeaderValue};
+use http::uri::Scheme;
+use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use ipnet::IpNet;
 use ropewalk_core::{Address, ReactorCore, Transport};
 
@@ -16,6 +17,12 @@ use super::{
 };
 use crate::date::DateCache;
 use crate::h2;
+use crate::request_info::RequestInfo;
+
+const NOT_SECURE: RequestError = RequestError::new(
+    StatusCode::MISDIRECTED_REQUEST,
+    "the request is for an https URL, but this connection is not secured",
+);
 
 pub(crate) struct Shared<S> {
     pub(crate) service: S,
@@ -40,8 +47,25 @@ impl<S> Shared<S> {
         }
     }
 
+    /// What is known of a request that has come on `transport`, beside its fields; or its refusal: it is
+    /// for https, and neither is the connection secured nor is its peer trusted to have done that (RFC
+    /// 9110, section 7.4).
+    pub(crate) fn request_info(
+        &self,
+        transport: &Transport,
+        secured: bool,
+        uri: &Uri,
+    ) -> (RequestInfo, Result<(), RequestError>) {
+        let (peer, host) = (transport.peer(), transport.host().clone());
+        let mut info = RequestInfo::new(peer, host, transport.now());
+        let is_for_https = || uri.scheme() == Some(&Scheme::HTTPS);
+        info.secure = secured || is_for_https() && self.trusts_gateway(&info.peer);
+        let refused = !info.secure && is_for_https();
+        (info, if refused { Err(NOT_SECURE) } else { Ok(()) })
+    }
+
     /// Whether who is connected from `peer` may say that a request came to it by https.
-    pub(super) fn trusts_gateway(&self, peer: &Address) -> bool {
+    fn trusts_gateway(&self, peer: &Address) -> bool {
         let Some(peer) = peer.socket_addr() else {
             return false;
         };

@@ -28,7 +28,6 @@ use super::request::{Flaw, accept, target};
 use crate::access_log::Entry;
 use crate::body::{Body, BoxError, incoming};
 use crate::h1::Shared;
-use crate::request_info::RequestInfo;
 
 /// Speaks HTTP/2 on the connection of `transport`, from the preface on, which `unread` begins with
 /// or which is to come. The protocol that runs is exchanged.
@@ -319,13 +318,15 @@ where
         }
         let known = self.around.connection.act(|transport| {
             let log = Entry::of_request(transport, &parts, || target(&parts).into());
-            let (peer, host) = (transport.peer(), transport.host().clone());
-            let mut info = RequestInfo::new(peer, host, transport.now());
-            info.secure = transport.fact::<Secured>().is_some();
-            (log, info)
+            let secured = transport.fact::<Secured>().is_some();
+            (log, self.site.request_info(transport, secured, &parts.uri))
         });
-        let Some((log, info)) = known else {
+        let Some((log, (info, allowed))) = known else {
             return;
+        };
+        let refusal = match flaw {
+            Some(Flaw::Refused(error)) => Some(error),
+            _ => allowed.err(),
         };
         let declared = match parts.headers.get(header::CONTENT_LENGTH) {
             Some(length) => length.to_str().ok().and_then(|text| text.parse().ok()),
@@ -357,9 +358,9 @@ where
             log,
         };
         let mut exchange = Exchange::new(Rc::clone(&self.site), self.around.clone(), asked);
-        match flaw {
-            Some(Flaw::Refused(error)) => exchange.refuse(error),
-            _ => exchange.call(Request::from_parts(parts, Body::received(info, received))),
+        match refusal {
+            Some(error) => exchange.refuse(error),
+            None => exchange.call(Request::from_parts(parts, Body::received(info, received))),
         }
         if exchange.is_over() {
             // Nearly all of them: nothing of it need be kept.

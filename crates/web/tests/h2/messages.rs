@@ -463,3 +463,24 @@ fn a_site_may_speak_http1_alone() {
     assert!(client.is_closed());
     assert_eq!(mirror_site().application_protocols(), ["h2", "http/1.1"]);
 }
+
+/// RFC 9110, section 7.4: "Unless the connection is from a trusted gateway".
+#[test]
+fn https_is_asked_for_over_plain_text_by_trusted_gateways_alone() {
+    let ask = |networks: &[&str]| {
+        let networks = networks.iter().map(|network| network.parse().unwrap());
+        let site = Site::new(handler_fn(|request: Request<Body>| {
+            let secure = ropewalk_web::RequestInfo::of(&request).unwrap().secure;
+            Response::new(Body::from(format!("secure={secure}")))
+        }));
+        let client = Client::new(Rc::new(site.trusted_gateways(networks)));
+        let mut fields = without(":scheme");
+        fields.insert(1, (":scheme", "https"));
+        client.send(headers(1, END_STREAM, block(&fields)));
+        client.answer(1)
+    };
+    assert_eq!(ask(&[]).0, 421);
+    assert_eq!(ask(&["203.0.113.0/24"]).0, 421);
+    let trusted = ask(&["203.0.113.0/24", "0.0.0.0/0", "::/0"]);
+    assert_eq!(trusted, (200, String::from("secure=true")));
+}

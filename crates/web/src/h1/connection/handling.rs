@@ -5,7 +5,6 @@ use std::future::poll_fn;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::uri::Scheme;
 use http::{HeaderMap, Request, Response, StatusCode, Version};
 use ropewalk_core::{Failure, Task, Transport};
 use tower_service::Service;
@@ -19,7 +18,6 @@ use crate::h1::{
     BodyLength, RequestError, RequestHead, ResponseFields, ResponseFraming, ResponseHead,
 };
 use crate::handler::{Answering, Called, call};
-use crate::request_info::RequestInfo;
 
 const TOO_LARGE: RequestError = RequestError::new(
     StatusCode::PAYLOAD_TOO_LARGE,
@@ -28,11 +26,6 @@ const TOO_LARGE: RequestError = RequestError::new(
 pub(super) const HANDLER_FAILED: RequestError = RequestError::new(
     StatusCode::INTERNAL_SERVER_ERROR,
     "the server failed to answer; its log says why",
-);
-/// (RFC 9110, section 7.4.)
-const NOT_SECURE: RequestError = RequestError::new(
-    StatusCode::MISDIRECTED_REQUEST,
-    "the request is for an https URL, but this connection is not secured",
 );
 
 impl<S, B> Connection<S>
@@ -61,15 +54,12 @@ where
         };
         let mut exchange = Exchange::new(&head, sender, log);
         exchange.keep_alive &= !self.draining && !last;
-        let (peer, host) = (transport.peer(), transport.host().clone());
-        let mut info = RequestInfo::new(peer, host, transport.now());
-        info.secure = self.secure;
-        if !info.secure && head.parts.uri.scheme() == Some(&Scheme::HTTPS) {
-            if !self.site.trusts_gateway(&info.peer) {
-                self.state = State::Exchange(Box::new(exchange));
-                return self.refuse(transport, NOT_SECURE);
-            }
-            info.secure = true;
+        let (info, allowed) = self
+            .site
+            .request_info(transport, self.secure, &head.parts.uri);
+        if let Err(error) = allowed {
+            self.state = State::Exchange(Box::new(exchange));
+            return self.refuse(transport, error);
         }
         let body = Body::received(info, received);
         let scope = self.current(transport).enter();
