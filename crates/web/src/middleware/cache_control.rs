@@ -34,8 +34,11 @@ pub struct CacheControl {
     pub private: bool,
     /// For all, also if it was asked for with credentials.
     pub public: bool,
-    /// Once it is stale it may never be used without asking; also as `proxy-revalidate`.
+    /// Once it is stale it may never be used without asking.
     pub must_revalidate: bool,
+    /// The same for caches that serve many; unlike `must-revalidate` it does not say that what was asked
+    /// for with credentials is for all (section 5.2.2.8).
+    pub proxy_revalidate: bool,
     /// It may not be coded otherwise, or changed.
     pub no_transform: bool,
     /// Only what is kept already is wanted.
@@ -80,7 +83,8 @@ impl CacheControl {
             "no-cache" => self.no_cache = true,
             "private" => self.private = true,
             "public" => self.public = true,
-            "must-revalidate" | "proxy-revalidate" => self.must_revalidate = true,
+            "must-revalidate" => self.must_revalidate = true,
+            "proxy-revalidate" => self.proxy_revalidate = true,
             "no-transform" => self.no_transform = true,
             "only-if-cached" => self.only_if_cached = true,
             "max-age" => self.max_age = smaller(self.max_age, seconds()),

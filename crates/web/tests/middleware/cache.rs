@@ -168,6 +168,7 @@ fn an_answer_to_credentials_is_kept_only_if_it_says_that_it_is_for_all() {
         ("cache-control: max-age=10, public", true),
         ("cache-control: s-maxage=10", true),
         ("cache-control: max-age=10, must-revalidate", true),
+        ("cache-control: max-age=10, proxy-revalidate", false),
     ] {
         let cached = Cached::new(&[control]);
         let credentials = &["Authorization: Basic YTpi"][..];
@@ -383,6 +384,101 @@ fn those_who_want_the_same_wait_for_one_of_them() {
     signal.take();
     let _alone = four("/no-store");
     assert_eq!(asked.get(), 10);
+}
+
+/// A site behind a cache whose handler says at once that its answer may be kept, and streams it; with
+/// who writes the streams.
+fn streaming(wait: Signal) -> (World, Rc<RefCell<Vec<BodyWriter>>>) {
+    let writers: Rc<RefCell<Vec<BodyWriter>>> = Rc::default();
+    let keep = Rc::clone(&writers);
+    let world = World::new(|reactor| {
+        CacheLayer::new(reactor, 100_000).layer(handler_async(move |_: Request<Body>| {
+            let (keep, wait) = (Rc::clone(&keep), wait.clone());
+            let (writer, body) = Body::channel();
+            keep.borrow_mut().push(writer);
+            async move {
+                wait.wait().await;
+                let answer = Response::builder().header("cache-control", "max-age=10");
+                answer.body(body).unwrap()
+            }
+        }))
+    });
+    (world, writers)
+}
+
+#[test]
+fn a_stream_that_is_slow_is_waited_for_by_nobody() {
+    let signal = Signal::default();
+    let (world, writers) = streaming(signal.clone());
+    let first = world.ask("GET", "/", &[]);
+    let second = world.ask("GET", "/", &[]);
+    assert_eq!(writers.borrow().len(), 1);
+    signal.give();
+    world.reactor.run();
+    // The first one's answer has begun, and may take as long as its reader likes.
+    let third = world.ask("GET", "/", &[]);
+    assert_eq!(writers.borrow().len(), 3);
+    for (writer, text) in writers.take().into_iter().zip(["one", "two", "three"]) {
+        let mut writer = writer;
+        writer.try_send(text.into()).unwrap();
+    }
+    world.reactor.run();
+    assert_eq!(first.answer().text(), "one");
+    assert_eq!(second.answer().text(), "two");
+    assert_eq!(third.answer().text(), "three");
+    assert!(world.get("/", &[]).header("age").is_some());
+}
+
+#[test]
+fn who_waits_for_one_is_answered_as_soon_as_another_is_kept() {
+    let signal = Signal::default();
+    let (world, writers) = streaming(signal.clone());
+    signal.give();
+    let first = world.ask("GET", "/", &[]);
+    signal.take();
+    let _asks = world.ask("GET", "/", &[]);
+    let waits = world.ask("GET", "/", &[]);
+    assert_eq!(writers.borrow().len(), 2);
+    let mut writer = writers.borrow_mut().remove(0);
+    writer.try_send("hello".into()).unwrap();
+    drop(writer);
+    world.reactor.run();
+    assert_eq!(first.answer().text(), "hello");
+    assert_eq!(waits.answer().text(), "hello");
+    assert_eq!(writers.borrow().len(), 1);
+}
+
+#[test]
+fn streams_that_are_being_kept_take_no_more_memory_than_what_is_kept() {
+    let writers: Rc<RefCell<Vec<BodyWriter>>> = Rc::default();
+    let keep = Rc::clone(&writers);
+    let world = World::new(|reactor| {
+        CacheLayer::new(reactor, 20_000).layer(handler_fn(move |_: Request<Body>| {
+            let (writer, body) = Body::channel();
+            keep.borrow_mut().push(writer);
+            let answer = Response::builder().header("cache-control", "max-age=10");
+            answer.body(body).unwrap()
+        }))
+    });
+    let paths = ["/a", "/b", "/c"];
+    let asked = paths.map(|path| world.ask("GET", path, &[]));
+    for writer in &mut *writers.borrow_mut() {
+        writer.try_send(vec![b'x'; 8000].into()).unwrap();
+    }
+    world.reactor.run();
+    writers.borrow_mut().clear();
+    world.reactor.run();
+    for asked in asked {
+        assert_eq!(asked.answer().body.len(), 8000);
+    }
+    let kept = paths.map(|path| {
+        let asked = world.ask("GET", path, &[]);
+        writers.borrow_mut().clear();
+        world.reactor.run();
+        asked.answer().header("age").is_some()
+    });
+    // There was no room for the third beside the others.
+    assert_eq!(kept, [true, true, false]);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 
-use super::store::{Outcome, Store};
+use super::store::{Flight, Outcome, Store};
 use super::stored::{Head, Stored};
 use crate::{Body, BoxError};
 
@@ -20,26 +20,34 @@ pub(super) fn lock(store: &Shared) -> MutexGuard<'_, Store> {
     store.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Leads a flight. When it is dropped the flight is over.
+/// Fetches an answer to be kept, and leads the flight of those who wait for it, if any may. When it is
+/// dropped the flight is over.
 #[derive(Debug)]
 pub(super) struct Lead {
     store: Shared,
     key: Arc<str>,
     /// The headers of the request.
     asked: HeaderMap,
-    /// Whether others wait for it.
-    awaited: bool,
+    flight: Option<Arc<Flight>>,
     outcome: Outcome,
+    /// How many bytes of the store are set aside for it.
+    room: usize,
 }
 
 impl Lead {
-    pub(super) fn new(store: Shared, key: Arc<str>, asked: HeaderMap, awaited: bool) -> Self {
+    pub(super) fn new(
+        store: Shared,
+        key: Arc<str>,
+        asked: HeaderMap,
+        flight: Option<Arc<Flight>>,
+    ) -> Self {
         Self {
             store,
             key,
             asked,
-            awaited,
+            flight,
             outcome: Outcome::Abandoned,
+            room: 0,
         }
     }
 
@@ -47,9 +55,41 @@ impl Lead {
         &self.asked
     }
 
+    /// Keeps it. Who waits for an answer to this target, whoever fetches it, looks again.
     pub(super) fn keep(self, head: Head, body: Bytes) {
-        lock(&self.store).keep(&self.key, &self.asked, Stored { head, body });
+        let flight = {
+            let mut store = lock(&self.store);
+            store.keep(&self.key, &self.asked, Stored { head, body });
+            store.land_any(&self.key)
+        };
+        if let Some(flight) = flight {
+            flight.end(Outcome::Done);
+        }
         self.done();
+    }
+
+    /// Nobody is to wait for it any more, for it may take long: its own client reads it as fast as it
+    /// likes. It may be kept all the same.
+    pub(super) fn land(&mut self) {
+        self.outcome = Outcome::Done;
+        self.end_flight();
+    }
+
+    /// Sets so many bytes of the store aside. Whether there was room: all that is on its way to be
+    /// kept takes no more than what is kept.
+    pub(super) fn set_aside(&mut self, bytes: usize) -> bool {
+        let is_room = lock(&self.store).set_aside(bytes);
+        if is_room {
+            self.room += bytes;
+        }
+        is_room
+    }
+
+    fn end_flight(&mut self) {
+        if let Some(flight) = self.flight.take() {
+            lock(&self.store).land(&self.key, &flight);
+            flight.end(self.outcome);
+        }
     }
 
     /// Keeps nothing of it, and nothing that was kept before; and remembers that nobody is to wait
@@ -67,13 +107,10 @@ impl Lead {
 
 impl Drop for Lead {
     fn drop(&mut self) {
-        if !self.awaited {
-            return;
+        if self.room > 0 {
+            lock(&self.store).give_back(self.room);
         }
-        let flight = lock(&self.store).land(&self.key);
-        if let Some(flight) = flight {
-            flight.end(self.outcome);
-        }
+        self.end_flight();
     }
 }
 
@@ -96,6 +133,21 @@ impl Keeping {
             length,
             at_most,
         }
+    }
+
+    /// Adds what has come. Whether that may be kept.
+    fn add(&mut self, frame: &Frame<Bytes>) -> bool {
+        let (Some(data), Some((lead, _, kept))) = (frame.data_ref(), &mut self.kept) else {
+            return false;
+        };
+        if kept.len() + data.len() > self.at_most || !lead.set_aside(data.len()) {
+            return false;
+        }
+        kept.extend_from_slice(data);
+        if self.length == Some(kept.len() as u64) {
+            self.keep();
+        }
+        true
     }
 
     /// It has come to its end.
@@ -121,20 +173,11 @@ impl http_body::Body for Keeping {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        let (at_most, length) = (self.at_most, self.length);
         match &frame {
             None => self.keep(),
-            Some(Ok(frame)) => match (frame.data_ref(), &mut self.kept) {
-                (Some(data), Some((_, _, kept))) if kept.len() + data.len() <= at_most => {
-                    kept.extend_from_slice(data);
-                    if length == Some(kept.len() as u64) {
-                        self.keep();
-                    }
-                }
-                // It is too long, or has trailers.
-                _ => self.give_up(),
-            },
-            Some(Err(_)) => self.give_up(),
+            Some(Ok(frame)) if self.add(frame) => {}
+            // It is too long, there is no room for it, it has trailers, or it breaks off.
+            Some(_) => self.give_up(),
         }
         Poll::Ready(frame)
     }

@@ -45,12 +45,13 @@ const LONGEST: usize = 1024 * 1024;
 /// When it is stale, the service within is asked whether it has changed, by its entity tag or its
 /// date. While an answer is fetched, others who want the same wait for it (up to 1,000; they stop
 /// waiting when it turns out that it cannot be kept, and of the last 1,000 such targets nobody
-/// waits again). A request may say `no-cache`, `no-store`, `max-age`, `min-fresh`, `max-stale` and
+/// waits again; and when it is a stream, which is kept when its client has read all of it). A request may say `no-cache`, `no-store`, `max-age`, `min-fresh`, `max-stale` and
 /// `only-if-cached` (504, when nothing is kept). Requests for ranges, and those with `If-Match` or
 /// `If-Unmodified-Since`, go past it. A request of another method that succeeds ends what is kept
 /// for its target.
 ///
-/// What is kept takes no more than so many bytes; what was not used for longest goes first. It
+/// What is kept takes no more than so many bytes; what was not used for longest goes first. Streams
+/// that are being read take no more than as many again; of others nothing is kept. It
 /// belongs to the services that one layer makes, and their clones: each loop has its own.
 ///
 /// ```
@@ -153,16 +154,16 @@ impl CacheLayer {
             return Decision::Pass(After::Nothing);
         }
         let alone = alone || store.is_passed(&key);
-        let awaited = match store.fly(&key) {
-            Ok(()) => true,
+        let flight = match store.fly(&key) {
+            Ok(flight) => Some(flight),
             Err(flight) if !alone => match flight.join() {
                 Some(number) => return Decision::Wait(Waiter { flight, number }),
-                None => false,
+                None => None,
             },
-            Err(_) => false,
+            Err(_) => None,
         };
         drop(store);
-        let lead = Lead::new(Arc::clone(&self.store), key, headers.clone(), awaited);
+        let lead = Lead::new(Arc::clone(&self.store), key, headers.clone(), flight);
         let conditions = take_conditions(request.headers_mut());
         if let Some(kept) = &kept {
             let [tag, modified] = kept.head.validators();
@@ -246,7 +247,7 @@ impl CacheLayer {
     /// Keeps what may be kept of a new answer.
     fn keep(
         &self,
-        lead: Lead,
+        mut lead: Lead,
         answer: Response<Body>,
         conditions: &HeaderMap,
         now: Now,
@@ -268,6 +269,7 @@ impl CacheLayer {
             lead.forget();
             return judged(answer, conditions);
         }
+        lead.land();
         answer.map(|body| Body::new(Keeping::new(body, lead, head, self.longest)))
     }
 }

@@ -23,6 +23,8 @@ const PASSED: usize = 1000;
 pub(super) struct Store {
     limit: usize,
     held: usize,
+    /// Bytes of what is on its way to be kept.
+    set_aside: usize,
     targets: BTreeMap<Arc<str>, Vec<Entry>>,
     /// Each entry once, by when it was last used.
     by_use: BTreeMap<u64, Arc<str>>,
@@ -67,6 +69,7 @@ impl Store {
         Self {
             limit,
             held: 0,
+            set_aside: 0,
             targets: BTreeMap::new(),
             by_use: BTreeMap::new(),
             uses: 0,
@@ -173,17 +176,40 @@ impl Store {
         }
     }
 
-    /// Begins a flight, or returns the one that is under way.
-    pub(super) fn fly(&mut self, key: &Arc<str>) -> Result<(), Arc<Flight>> {
+    /// Takes room for so many bytes that are not kept yet, if there is so much.
+    pub(super) fn set_aside(&mut self, bytes: usize) -> bool {
+        let sum = self.set_aside.saturating_add(bytes);
+        let is_room = sum <= self.limit;
+        if is_room {
+            self.set_aside = sum;
+        }
+        is_room
+    }
+
+    pub(super) fn give_back(&mut self, bytes: usize) {
+        self.set_aside = self.set_aside.saturating_sub(bytes);
+    }
+
+    /// Begins a flight, or returns as an error the one that is under way.
+    pub(super) fn fly(&mut self, key: &Arc<str>) -> Result<Arc<Flight>, Arc<Flight>> {
         if let Some(flight) = self.flights.get(key) {
             return Err(Arc::clone(flight));
         }
-        self.flights.insert(Arc::clone(key), Arc::default());
-        Ok(())
+        let flight = Arc::<Flight>::default();
+        self.flights.insert(Arc::clone(key), Arc::clone(&flight));
+        Ok(flight)
     }
 
-    /// Ends a flight. To be told to those who wait when nothing is locked.
-    pub(super) fn land(&mut self, key: &str) -> Option<Arc<Flight>> {
+    /// Ends this flight: nobody joins it any more. To be told to those who wait when nothing is locked.
+    pub(super) fn land(&mut self, key: &str, flight: &Arc<Flight>) {
+        let own = self.flights.get(key);
+        if own.is_some_and(|own| Arc::ptr_eq(own, flight)) {
+            self.flights.remove(key);
+        }
+    }
+
+    /// Ends the flight to this target, if one is under way.
+    pub(super) fn land_any(&mut self, key: &str) -> Option<Arc<Flight>> {
         self.flights.remove(key)
     }
 }
@@ -219,7 +245,7 @@ impl Flight {
 
     pub(super) fn end(&self, outcome: Outcome) {
         let mut state = self.lock();
-        state.outcome = Some(outcome);
+        state.outcome.get_or_insert(outcome);
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
         for waker in waiting.into_values() {

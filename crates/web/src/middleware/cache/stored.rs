@@ -169,11 +169,12 @@ impl Head {
     fn may_be_stale(&self) -> bool {
         let CacheControl {
             must_revalidate,
+            proxy_revalidate,
             no_cache,
             s_maxage,
             ..
         } = &self.control;
-        !must_revalidate && !no_cache && s_maxage.is_none()
+        !must_revalidate && !proxy_revalidate && !no_cache && s_maxage.is_none()
     }
 
     /// The entity tag and the date by which it is asked whether it has changed.
