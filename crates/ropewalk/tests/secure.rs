@@ -67,8 +67,11 @@ fn a_request_is_secure_over_tls_and_where_a_trusted_proxy_says_so() {
             .strict_transport_security(age, false)
             .layer(handler_fn(handler))
     };
-    let proxied = TrustedProxiesLayer::x_forwarded(["127.0.0.0/8".parse().unwrap()]);
-    let distrusting = TrustedProxiesLayer::x_forwarded(["192.0.2.0/24".parse().unwrap()]);
+    let believing = |proxies: &str| {
+        let proxies = [proxies.parse().unwrap()];
+        TrustedProxiesLayer::x_forwarded(proxies).with_proto()
+    };
+    let (proxied, distrusting) = (believing("127.0.0.0/8"), believing("192.0.2.0/24"));
     let plain = "tcp:0:interface=127.0.0.1";
     let tls = format!("tls:0:interface=127.0.0.1:certificate={}", pem.display());
     let listen = |endpoint: &str, site: Rc<dyn Factory>| {

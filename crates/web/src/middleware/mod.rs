@@ -56,7 +56,7 @@
 //! let reactor = MemoryReactor::new();
 //! let time: Rc<dyn ReactorTime> = reactor.handle();
 //! let service = ServiceBuilder::new()
-//!     .layer(TrustedProxiesLayer::x_forwarded(["10.0.0.0/8".parse()?]))
+//!     .layer(TrustedProxiesLayer::x_forwarded(["10.0.0.0/8".parse()?]).with_proto())
 //!     .layer(RequestIdLayer::new("web1-"))
 //!     .layer(CatchPanicLayer::new())
 //!     .layer(SecurityHeadersLayer::new())

@@ -12,13 +12,13 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::header::{FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue};
 use http::uri::Authority;
-use http::{Request, Response, Uri};
+use http::{Request, Response, StatusCode, Uri};
 use ipnet::IpNet;
 use ropewalk_core::Address;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::answering::{Answering, Finish};
+use super::answering::{Answering, Finish, refusal};
 use super::forwarded::{ForwardedElement, loose_address, members};
 use crate::{AccessLogFields, Body, BoxError, RequestInfo};
 
@@ -33,9 +33,11 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 /// extensions. Only proxies whose addresses are listed are believed. A hop that hides itself
 /// (`for=unknown`) ends the way: the proxy that says so then is the peer.
 ///
-/// A proxy must be one that sets the field, or adds to it, for each request; which one yours sets,
-/// you have to say. Fields of the other kind, and those of peers that are not trusted, are taken
-/// out of the request, so that nobody behind believes them by accident.
+/// A proxy must be one that sets the field, or adds to it, for each request; which ones yours sets,
+/// you have to say. The others, and those of peers that are not trusted, are taken
+/// out of the request, so that nobody behind believes them by accident. A `Forwarded` of a trusted
+/// proxy that is malformed is answered with 400: the client may have begun it so that what the proxy
+/// has added cannot be told from the rest.
 ///
 /// A proxy that writes a PROXY header before the bytes of the connection is another matter, and
 /// `proxy:trusted=[192.0.2.0/24]:tcp:80` as the endpoint is all that it takes: then the
@@ -52,7 +54,8 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 ///     let client = RequestInfo::of(&request).map(|info| info.peer.clone());
 ///     Response::new(Body::from(format!("You are {client:?}")))
 /// });
-/// let layer = TrustedProxiesLayer::x_forwarded(["10.0.0.0/8".parse()?, "::1/128".parse()?]);
+/// let layer = TrustedProxiesLayer::x_forwarded(["10.0.0.0/8".parse()?, "::1/128".parse()?])
+///     .with_proto();
 /// let service = layer.layer(handler);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -61,6 +64,9 @@ pub struct TrustedProxiesLayer {
     trusted: Rc<[IpNet]>,
     unix: bool,
     fields: Fields,
+    /// Whether `X-Forwarded-Proto` is read, and `X-Forwarded-Host`.
+    proto: bool,
+    host: bool,
 }
 
 /// The fields that are read.
@@ -77,8 +83,8 @@ impl TrustedProxiesLayer {
         Self::new(proxies, Fields::Forwarded)
     }
 
-    /// Believes what the proxies in these networks say in `X-Forwarded-For`, `X-Forwarded-Proto`
-    /// and `X-Forwarded-Host`.
+    /// Believes what the proxies in these networks say in `X-Forwarded-For`; in `X-Forwarded-Proto` and
+    /// `X-Forwarded-Host` only if [told](Self::with_proto) [so](Self::with_host).
     #[must_use]
     pub fn x_forwarded(proxies: impl IntoIterator<Item = IpNet>) -> Self {
         Self::new(proxies, Fields::XForwarded)
@@ -89,7 +95,25 @@ impl TrustedProxiesLayer {
             trusted: proxies.into_iter().collect(),
             unix: false,
             fields,
+            proto: false,
+            host: false,
         }
+    }
+
+    /// Believes `X-Forwarded-Proto`, too: say so if your proxy sets it for each request. (`Forwarded` has
+    /// the scheme in what each proxy adds.)
+    #[must_use]
+    pub fn with_proto(mut self) -> Self {
+        self.proto = true;
+        self
+    }
+
+    /// Believes `X-Forwarded-Host`, too: say so if your proxy sets it for each request. Most do not, and
+    /// pass on what the client has made up. (`Forwarded` has the host in what each proxy adds.)
+    #[must_use]
+    pub fn with_host(mut self) -> Self {
+        self.host = true;
+        self
     }
 
     /// Believes peers of Unix sockets too, which have no address.
@@ -115,14 +139,13 @@ impl TrustedProxiesLayer {
             .any(|network| network.contains(&address))
     }
 
-    /// What the trusted proxies say about a request of theirs.
-    fn way(&self, headers: &HeaderMap) -> Way {
-        match self.fields {
+    /// What the trusted proxies say about a request of theirs. `None` if that cannot be read.
+    fn way(&self, headers: &HeaderMap) -> Option<Way> {
+        Some(match self.fields {
             Fields::Forwarded => {
                 let lines = headers.get_all(FORWARDED).iter();
                 let joined: Vec<_> = lines.map(HeaderValue::as_bytes).collect();
-                let elements = ForwardedElement::parse(&joined.join(&b','));
-                self.walk(elements.unwrap_or_default())
+                self.walk(ForwardedElement::parse(&joined.join(&b','))?)
             }
             Fields::XForwarded => {
                 let hops = members(headers, &X_FORWARDED_FOR).into_iter();
@@ -136,11 +159,22 @@ impl TrustedProxiesLayer {
                 let said = |name: &HeaderName| {
                     from_right(&members(headers, name), way.hops).map(str::to_owned)
                 };
-                let proto = said(&X_FORWARDED_PROTO);
-                let host = said(&X_FORWARDED_HOST);
+                let proto = self.proto.then(|| said(&X_FORWARDED_PROTO)).flatten();
+                let host = self.host.then(|| said(&X_FORWARDED_HOST)).flatten();
                 way.proto = proto.map(|proto| proto.to_ascii_lowercase());
                 way.host = host;
                 way
+            }
+        })
+    }
+
+    fn reads(&self, name: &HeaderName) -> bool {
+        match self.fields {
+            Fields::Forwarded => name == FORWARDED,
+            Fields::XForwarded => {
+                name == X_FORWARDED_FOR
+                    || (name == X_FORWARDED_PROTO && self.proto)
+                    || (name == X_FORWARDED_HOST && self.host)
             }
         }
     }
@@ -196,6 +230,8 @@ impl fmt::Debug for TrustedProxiesLayer {
             .field("trusted", &self.trusted)
             .field("unix", &self.unix)
             .field("fields", &self.fields)
+            .field("proto", &self.proto)
+            .field("host", &self.host)
             .finish()
     }
 }
@@ -227,27 +263,31 @@ where
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        let client = self.layer.reveal(&mut request);
-        Answering::within(self.inner.call(request), NameClient { client })
+        match self.layer.reveal(&mut request) {
+            Ok(client) => Answering::within(self.inner.call(request), NameClient { client }),
+            Err(Malformed) => Answering::own(refusal(
+                StatusCode::BAD_REQUEST,
+                "the field Forwarded is malformed, so that nobody can tell who asks",
+            )),
+        }
     }
 }
 
+/// What a trusted proxy says cannot be read.
+struct Malformed;
+
 impl TrustedProxiesLayer {
     /// Puts what is known of the way into `request`. Returns the client, if that is not the peer.
-    fn reveal(&self, request: &mut Request<Body>) -> Option<Address> {
+    fn reveal(&self, request: &mut Request<Body>) -> Result<Option<Address>, Malformed> {
         let info = RequestInfo::of(request)
             .filter(|info| self.trusts(&info.peer))
             .cloned();
         let Some(mut info) = info else {
-            forget(request.headers_mut(), &ALL);
-            return None;
+            forget(request.headers_mut(), |_| true);
+            return Ok(None);
         };
-        let way = self.way(request.headers());
-        let unread = match self.fields {
-            Fields::Forwarded => &ALL[1..],
-            Fields::XForwarded => &ALL[..1],
-        };
-        forget(request.headers_mut(), unread);
+        let way = self.way(request.headers()).ok_or(Malformed)?;
+        forget(request.headers_mut(), |name| !self.reads(name));
         let through = ThroughProxy(info.peer.clone());
         request.extensions_mut().insert(through);
         match way.proto.as_deref() {
@@ -262,7 +302,7 @@ impl TrustedProxiesLayer {
             info.peer = client.clone();
         }
         request.extensions_mut().insert(info);
-        way.client
+        Ok(way.client)
     }
 }
 
@@ -273,8 +313,8 @@ const ALL: [HeaderName; 4] = [
     X_FORWARDED_PROTO,
 ];
 
-fn forget(headers: &mut HeaderMap, names: &[HeaderName]) {
-    for name in names {
+fn forget(headers: &mut HeaderMap, which: impl Fn(&HeaderName) -> bool) {
+    for name in ALL.iter().filter(|name| which(name)) {
         headers.remove(name);
     }
 }

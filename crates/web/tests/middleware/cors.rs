@@ -159,7 +159,9 @@ fn protecting_headers_are_added_where_the_handler_has_none() {
             .without(&http::header::X_FRAME_OPTIONS)
             .strict_transport_security(Duration::from_secs(3600), true)
             .layer(handler);
-        TrustedProxiesLayer::x_forwarded(["192.0.2.0/24".parse().unwrap()]).layer(layer)
+        TrustedProxiesLayer::x_forwarded(["192.0.2.0/24".parse().unwrap()])
+            .with_proto()
+            .layer(layer)
     });
     let plain = world.get("/", &[]);
     assert_eq!(plain.header("x-content-type-options"), Some("nosniff"));

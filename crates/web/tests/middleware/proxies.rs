@@ -17,8 +17,14 @@ fn world_trusting(forwarded: bool, proxies: [&str; 2]) -> World {
     let proxies = proxies.map(|network| network.parse().unwrap());
     let layer = match forwarded {
         true => TrustedProxiesLayer::forwarded(proxies),
-        false => TrustedProxiesLayer::x_forwarded(proxies),
+        false => TrustedProxiesLayer::x_forwarded(proxies)
+            .with_proto()
+            .with_host(),
     };
+    world_behind(layer)
+}
+
+fn world_behind(layer: TrustedProxiesLayer) -> World {
     World::new(|_| {
         layer.layer(handler_fn(|request: Request<Body>| {
             let info = RequestInfo::of(&request).unwrap();
@@ -78,10 +84,9 @@ fn forwarded_is_read_from_the_right_as_far_as_proxies_are_trusted() {
         ),
         // All of them trusted: the client is one of them.
         ("for=192.0.2.9", "proxy 192.0.2.9:0 http example.com"),
-        // What is malformed says nothing.
-        ("for=203.0.113.7; for", "proxy peer http example.com"),
+        // No scheme, and no host, that there is.
         ("proto=gopher;host=\"a b\"", "proxy peer http example.com"),
-        ("host=user@a.example", "proxy peer http example.com"),
+        ("host=\"user@a.example\"", "proxy peer http example.com"),
     ] {
         let line = format!("Forwarded: {value}");
         let answer = world.get("/", &[&line, "X-Forwarded-For: 198.51.100.9"]);
@@ -93,6 +98,51 @@ fn forwarded_is_read_from_the_right_as_far_as_proxies_are_trusted() {
         "proxy 203.0.113.7:0 http example.com 1"
     );
     assert_eq!(world.get("/", &[]).text(), "proxy peer http example.com 0");
+}
+
+#[test]
+fn what_a_trusted_proxy_sends_and_nobody_can_read_is_refused() {
+    let world = world(true);
+    for value in [
+        "for=203.0.113.7; for",
+        // The client has left a quote open, in which all that the proxy says would be.
+        "for=\", for=203.0.113.7",
+        "for, for=203.0.113.7",
+        "for=\"203.0.113.7\"x, for=203.0.113.7",
+    ] {
+        let answer = world.get("/", &[&format!("Forwarded: {value}")]);
+        assert_eq!(answer.status, 400, "{value}: {}", answer.text());
+    }
+    // From others it is not read at all.
+    let world = world_trusting(true, ["198.51.100.0/24", "2001:db8::/32"]);
+    let answer = world.get("/", &["Forwarded: for=\""]);
+    assert_eq!(answer.text(), "peer http example.com 0");
+}
+
+#[test]
+fn scheme_and_host_of_x_forwarded_are_believed_where_it_is_said_that_the_proxy_sets_them() {
+    let lines = [
+        "X-Forwarded-For: 203.0.113.7",
+        "X-Forwarded-Proto: https",
+        "X-Forwarded-Host: evil.example",
+    ];
+    let proxies = || ["192.0.2.0/24".parse().unwrap()];
+    let alone = || TrustedProxiesLayer::x_forwarded(proxies());
+    for (layer, expected) in [
+        (alone(), "proxy 203.0.113.7:0 http example.com 1"),
+        (
+            alone().with_proto(),
+            "proxy 203.0.113.7:0 https example.com 2",
+        ),
+        (
+            alone().with_host(),
+            "proxy 203.0.113.7:0 http evil.example 2",
+        ),
+    ] {
+        assert_eq!(world_behind(layer).get("/", &lines).text(), expected);
+    }
+    let unsaid = world_behind(alone()).get("/", &lines[1..]);
+    assert_eq!(unsaid.text(), "proxy peer http example.com 0");
 }
 
 #[test]
