@@ -36,19 +36,15 @@ pub(crate) enum Verdict {
     Failed,
 }
 
+/// The preconditions of a request that changes what is there.
+#[derive(Debug)]
+pub(crate) struct Preconditions(HeaderMap);
+
 /// Judges all preconditions but `If-Range`.
 pub(crate) fn judge(headers: &HeaderMap, validators: &Validators) -> Verdict {
-    if headers.contains_key(IF_MATCH) {
-        if !any_tag_matches(headers, IF_MATCH, validators, strongly_match) {
-            return Verdict::Failed;
-        }
-    } else if let Some(since) = date(headers, IF_UNMODIFIED_SINCE)
-        && let Some(modified) = &validators.last_modified
-        && modified.at > since
-    {
+    if !is_the_version(headers, validators) {
         return Verdict::Failed;
     }
-
     if headers.contains_key(IF_NONE_MATCH) {
         if any_tag_matches(headers, IF_NONE_MATCH, validators, weakly_match) {
             return Verdict::NotModified;
@@ -60,6 +56,54 @@ pub(crate) fn judge(headers: &HeaderMap, validators: &Validators) -> Verdict {
         return Verdict::NotModified;
     }
     Verdict::Proceed
+}
+
+/// Whether it is the version that the client wants: `If-Match`, or else `If-Unmodified-Since`.
+fn is_the_version(headers: &HeaderMap, validators: &Validators) -> bool {
+    if headers.contains_key(IF_MATCH) {
+        return any_tag_matches(headers, IF_MATCH, validators, strongly_match);
+    }
+    match (
+        date(headers, IF_UNMODIFIED_SINCE),
+        &validators.last_modified,
+    ) {
+        (Some(since), Some(modified)) => modified.at <= since,
+        _ => true,
+    }
+}
+
+impl Preconditions {
+    /// Those of a request with these headers.
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        let mut own = HeaderMap::new();
+        for name in [IF_MATCH, IF_UNMODIFIED_SINCE, IF_NONE_MATCH] {
+            for value in headers.get_all(&name) {
+                own.append(&name, value.clone());
+            }
+        }
+        Self(own)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether they hold for what is there, if anything is (RFC 9110, sections 13.1 and 13.2.2).
+    pub(crate) fn hold(&self, current: Option<&Validators>) -> bool {
+        match current {
+            None => !self.0.contains_key(IF_MATCH),
+            Some(current) => {
+                is_the_version(&self.0, current)
+                    && !any_tag_matches(&self.0, IF_NONE_MATCH, current, weakly_match)
+            }
+        }
+    }
+
+    /// Whether they forbid to replace anything: `If-None-Match: *`.
+    pub(crate) fn forbid_to_replace(&self) -> bool {
+        let mut lines = self.0.get_all(IF_NONE_MATCH).iter();
+        lines.any(|line| line.as_bytes().trim_ascii() == b"*")
+    }
 }
 
 /// Whether a range may be answered: there is no `If-Range`, or it names the version that we have.

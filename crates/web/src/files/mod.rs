@@ -56,5 +56,6 @@ mod service;
 mod tests;
 
 pub(crate) use path::RequestPath;
+pub(crate) use representation::validators;
 pub(crate) use root::{Root, refusal};
 pub use service::FileService;

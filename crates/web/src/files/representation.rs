@@ -68,6 +68,11 @@ pub(super) struct Stamp {
     changed: (i64, i64),
 }
 
+/// What is said of the version of a file that has this metadata at `now`.
+pub(crate) fn validators(metadata: &Metadata, now: SystemTime) -> Validators {
+    Stamp::of(metadata).validators(now)
+}
+
 impl Representation {
     /// Reads `file` if it is small, and keeps it open otherwise. `name` says its type, and
     /// `wall_clock` is the clock that file times are compared with.

@@ -20,10 +20,15 @@
 //! | the same, where not all that stands before it has come | 416, and `Content-Range: bytes */…` says how much has |
 //! | the same, while somebody else uploads that name | 409, at once |
 //! | `HEAD /name` | 200: `Content-Length` is how much has come; 404: nothing |
+//! | the same, where what is there is not as `If-Match`, `If-None-Match` or `If-Unmodified-Since` says | 412, before a `100 Continue`, or at the end, if it was changed meanwhile |
 //! | a file that is, or will be, larger than allowed | 413, before a `100 Continue` |
 //! | a folder that is not there, or a name that is one | 409 |
 //! | a name that no [`FileService`](crate::FileService) would open: with `..`, hidden | 404 |
 //! | any other method | that of the downloads, or 405 |
+//!
+//! `If-None-Match: *` creates a file, and never replaces one. The entity tags are those of a
+//! [`FileService`](crate::FileService): one of a file that was written less than three seconds ago is weak,
+//! and `If-Match` with it is refused (RFC 9110, section 13.1.1).
 //!
 //! `Upload-Offset` in the answers to HEAD, 202 and 416 is how much has come, and `Upload-Complete`
 //! (`?1` or `?0`) whether that is all. So a client that broke off asks with HEAD, and sends the rest

@@ -7,10 +7,11 @@ use std::path::Path;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::header::{
-    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, HeaderName, HeaderValue,
+    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, HeaderName, HeaderValue,
 };
 use http::{Method, Request, Response, StatusCode};
 use ropewalk_core::{Failure, ThreadJobError};
@@ -18,13 +19,14 @@ use rustix::io::Errno;
 use tower_service::Service;
 
 use super::content_range::ContentRange;
-use super::partial::{OpenError, Partial, Place, Received};
+use super::partial::{Completed, OpenError, Partial, Place, Received};
 use crate::answer::{IntoResponse, Rejection};
 use crate::answering::Answering;
 use crate::blocking::blocking;
 use crate::body::{Body, BoxError};
 use crate::boxed_service::{Answer, BoxService};
 use crate::extract::unreadable;
+use crate::files::conditional::Preconditions;
 use crate::files::{RequestPath, Root, refusal};
 
 const UPLOAD_OFFSET: HeaderName = HeaderName::from_static("upload-offset");
@@ -84,12 +86,16 @@ impl Uploads {
             Method::PUT => Answering::new(async move { Ok(uploads.put(request).await) }),
             Method::HEAD => Answering::new(async move { Ok(uploads.head(&request).await) }),
             _ => match &self.downloads {
-                Some(downloads) => downloads.answer(request),
+                Some(downloads) => downloads
+                    .answer(request)
+                    .map(|answer| answer.map(allow_put)),
                 None => {
-                    let allow = HeaderValue::from_static("HEAD, PUT");
+                    let allow = HeaderValue::from_static("HEAD, OPTIONS, PUT");
                     let (method, headers) = (request.method(), request.headers());
-                    let response = Rejection::of_method(method, headers, allow);
-                    Answering::ready(Ok(response))
+                    Answering::ready(Ok(match *method {
+                        Method::OPTIONS => ([(ALLOW, allow)], ()).into_response(),
+                        _ => Rejection::of_method(method, headers, allow),
+                    }))
                 }
             },
         }
@@ -169,7 +175,8 @@ impl Uploads {
         body.set_limit(expected.unwrap_or(self.max_size));
         let place = self.place(path)?;
         let first = range.map_or(0, |range| range.first);
-        let opened = blocking(move || Ok(place.open(first))).await;
+        let conditions = Preconditions::of(headers);
+        let opened = blocking(move || Ok(place.open(first, conditions))).await;
         let partial = match opened.map_err(|failure| failed(&failure))? {
             Ok(partial) => partial,
             Err(error) => return Err(error.into()),
@@ -190,12 +197,12 @@ impl Uploads {
             tell(response.headers_mut(), received);
             return Ok(response);
         }
-        let replaced = blocking(move || partial.complete()).await;
-        let status = match replaced.map_err(|failure| failed(&failure))? {
-            true => StatusCode::NO_CONTENT,
-            false => StatusCode::CREATED,
-        };
-        Ok(status.into_response())
+        let completed = blocking(move || partial.complete()).await;
+        match completed.map_err(|failure| failed(&failure))? {
+            Completed::Created => Ok(StatusCode::CREATED.into_response()),
+            Completed::Replaced => Ok(StatusCode::NO_CONTENT.into_response()),
+            Completed::Refused => Err(not_as_said().into()),
+        }
     }
 
     /// The folder and name that a path stands for.
@@ -214,7 +221,7 @@ impl Uploads {
             None => (&b""[..], path),
         };
         match self.root.pass(folder) {
-            Ok(folder) => Ok(Place::new(folder, name)),
+            Ok(folder) => Ok(Place::new(folder, name, wall_clock())),
             Err(error) => Err(match refusal(&error, path) {
                 StatusCode::NOT_FOUND => Rejection::new(
                     StatusCode::CONFLICT,
@@ -224,6 +231,32 @@ impl Uploads {
             }),
         }
     }
+}
+
+/// An answer of the downloads, which do not know that PUT is allowed here.
+fn allow_put(mut response: Response<Body>) -> Response<Body> {
+    let allowed = response.headers().get(ALLOW);
+    let allowed = allowed.and_then(|allowed| allowed.to_str().ok());
+    if let Some(allowed) = allowed
+        && !allowed.split(',').any(|method| method.trim() == "PUT")
+        && let Ok(allow) = HeaderValue::try_from(format!("{allowed}, PUT"))
+    {
+        response.headers_mut().insert(ALLOW, allow);
+    }
+    response
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the files are the system's, and so is the clock that dates them"
+)]
+fn wall_clock() -> fn() -> SystemTime {
+    SystemTime::now
+}
+
+fn not_as_said() -> Rejection {
+    let detail = "what is there is not as the request says, and stays";
+    Rejection::new(StatusCode::PRECONDITION_FAILED, detail)
 }
 
 /// Writes all of `body`, on threads. What has come of one that breaks off is written too.
@@ -279,6 +312,7 @@ impl From<Rejection> for Refused {
 impl From<OpenError> for Refused {
     fn from(error: OpenError) -> Self {
         match error {
+            OpenError::Refused => not_as_said().into(),
             OpenError::Busy => {
                 let detail = "somebody else uploads this file at the moment";
                 Rejection::new(StatusCode::CONFLICT, detail).into()

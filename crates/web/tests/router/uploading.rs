@@ -234,7 +234,88 @@ fn without_downloads_all_else_is_405() {
     let folder = tempfile::tempdir().unwrap();
     let uploads = Uploads::new(folder.path()).unwrap();
     let reply = ask(&uploads, "GET /a");
-    assert_eq!((reply.status, reply.header("allow")), (405, "HEAD, PUT"));
+    assert_eq!(
+        (reply.status, reply.header("allow")),
+        (405, "HEAD, OPTIONS, PUT")
+    );
+    let reply = ask(&uploads, "OPTIONS /a");
+    assert_eq!(
+        (reply.status, reply.header("allow")),
+        (204, "HEAD, OPTIONS, PUT")
+    );
     let client = Client::new(uploads);
     assert_eq!(client.send(wire("DELETE /a")).reply().status, 405);
+}
+
+#[test]
+fn with_downloads_it_is_told_that_put_is_allowed_too() {
+    let (_folder, site) = site();
+    for (method, status) in [("OPTIONS", 204), ("DELETE", 405)] {
+        let reply = ask(&site, &format!("{method} /files/a"));
+        let allow = reply.header("allow");
+        assert_eq!(
+            (reply.status, allow),
+            (status, "GET, HEAD, OPTIONS, PUT"),
+            "{method}"
+        );
+    }
+}
+
+#[test]
+fn a_file_is_replaced_only_if_it_is_as_the_request_says() {
+    let (folder, site) = site();
+    let put = |condition: &str| {
+        let request = format!("PUT /files/a\n{condition}\n\nnew");
+        ask(&site, &request).status
+    };
+    assert_eq!(put("if-match: *"), 412);
+    assert_eq!(put("if-match: \"x\""), 412);
+    assert_eq!(names(folder.path()), [""; 0]);
+    assert_eq!(put("if-none-match: *"), 201);
+    assert_eq!(put("if-none-match: *"), 412);
+    assert_eq!(put("if-match: *"), 204);
+    assert_eq!(put("if-match: \"x\""), 412);
+    assert_eq!(put("if-none-match: \"x\""), 204);
+    // A tag that GET gives for a file that was just written is weak, and names no version for sure.
+    let tag = ask(&site, "GET /files/a").header("etag").to_owned();
+    assert!(tag.starts_with("W/"), "{tag}");
+    assert_eq!(put(&format!("if-none-match: {tag}")), 412);
+    assert_eq!(put(&format!("if-match: {tag}")), 412);
+
+    let file = fs::File::options()
+        .write(true)
+        .open(folder.path().join("a"))
+        .unwrap();
+    let then = std::time::UNIX_EPOCH + std::time::Duration::from_secs(783_459_811);
+    file.set_modified(then).unwrap();
+    let (before, at) = ("19:43:30", "19:43:31");
+    let date = |time: &str| format!("if-unmodified-since: Sat, 29 Oct 1994 {time} GMT");
+    assert_eq!(put(&date(before)), 412);
+    assert_eq!(put(&date(at)), 204);
+    // It is no precondition of a PUT.
+    assert_eq!(put("if-modified-since: Sat, 29 Oct 2094 19:43:31 GMT"), 204);
+}
+
+#[test]
+fn what_was_changed_while_a_file_was_uploaded_stays() {
+    for (before, condition) in [(None, "if-none-match: *"), (Some("old"), "if-match: *")] {
+        let (folder, site) = site();
+        let path = folder.path().join("a");
+        if let Some(before) = before {
+            fs::write(&path, before).unwrap();
+        }
+        let client = Client::new(site.clone());
+        client.send(format!(
+            "PUT /files/a HTTP/1.1\r\nhost: a\r\n{condition}\r\ncontent-length: 10\r\n\r\n0123"
+        ));
+        match before {
+            Some(_) => fs::remove_file(&path).unwrap(),
+            None => fs::write(&path, "theirs").unwrap(),
+        }
+        assert_eq!(client.send("456789").reply().status, 412, "{condition}");
+        let theirs = before.is_none().then_some("theirs");
+        assert_eq!(read(&folder, "a").as_deref(), theirs);
+        let rest: &[&str] = if before.is_none() { &["a"] } else { &[] };
+        assert_eq!(names(folder.path()), rest);
+    }
 }
