@@ -2,6 +2,7 @@
 
 mod error;
 mod incoming;
+mod limited;
 mod segments;
 mod writer;
 
@@ -18,6 +19,7 @@ use ropewalk_core::{FileRegion, Segment};
 pub use error::{BodyError, BoxError};
 use incoming::Received;
 pub(crate) use incoming::{BodySender, incoming};
+use limited::Limited;
 pub(crate) use segments::Segments;
 use segments::next_segment;
 pub use writer::{BodyDropped, BodyWriter};
@@ -127,11 +129,18 @@ impl Body {
         self.len() == Some(0)
     }
 
-    /// Sets how many bytes of a received body may come, instead of
-    /// [`Limits::body`](crate::h1::Limits::body). To be called before the body is read.
+    /// Sets how many bytes can be read; then comes [`BodyError::TooLarge`]. To be called before the body is
+    /// read.
+    ///
+    /// Of a body that comes from the network it takes the place of
+    /// [`Limits::body`](crate::h1::Limits::body), and of what was set before. Of one that a layer has put
+    /// in its place, such as what it is decoded to, the smallest limit counts.
     pub fn set_limit(&mut self, bytes: u64) {
-        if let Kind::Received(_, Some(received)) = &self.kind {
-            received.set_limit(bytes);
+        match &self.kind {
+            Kind::Received(_, None) => {}
+            Kind::Received(_, Some(received)) => received.set_limit(bytes),
+            _ if self.len().is_some_and(|length| length <= bytes) => {}
+            _ => *self = Self::new(Limited::new(std::mem::take(self), bytes)),
         }
     }
 

@@ -1,24 +1,21 @@
 //! A limit on the bodies of some requests, other than that of the site.
 
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::{Request, Response, StatusCode};
-use http_body::{Frame, SizeHint};
 use tower_layer::Layer;
 use tower_service::Service;
 
 use super::answering::{Answering, Finish, refusal};
-use super::replace_body;
-use crate::{Body, BodyError, BoxError};
+use crate::{Body, BoxError};
 
 /// Refuses requests whose bodies are longer than so many bytes, with 413.
 ///
 /// One that says so in its Content-Length is answered before the service is called, and so before a
 /// `100 Continue`. From another one so many bytes can be read; then comes
-/// [`BodyError::TooLarge`], which the site answers with 413 when the handler passes it on.
+/// [`BodyError::TooLarge`](crate::BodyError::TooLarge), which the site answers with 413 when the handler passes it on.
 ///
 /// Every site has a limit already ([`Limits::body`](crate::h1::Limits::body)); this layer lowers or
 /// raises it for the services within.
@@ -87,12 +84,7 @@ where
                 "the request body is longer than is allowed here",
             ));
         }
-        if request.body().info().is_some() {
-            request.body_mut().set_limit(self.bytes);
-        } else if length.is_none() {
-            let limit = self.bytes;
-            request = replace_body(request, |body| Body::new(Limited::new(body, limit)));
-        }
+        request.body_mut().set_limit(self.bytes);
         Answering::within(self.inner.call(request), AsItIs)
     }
 }
@@ -104,56 +96,5 @@ pub struct AsItIs;
 impl Finish for AsItIs {
     fn finish(self, answer: Response<Body>) -> Response<Body> {
         answer
-    }
-}
-
-/// A body of which so much can be read.
-pub(super) struct Limited {
-    body: Body,
-    limit: u64,
-    left: u64,
-}
-
-impl Limited {
-    pub(super) fn new(body: Body, limit: u64) -> Self {
-        Self {
-            body,
-            limit,
-            left: limit,
-        }
-    }
-}
-
-impl http_body::Body for Limited {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        if let Some(Ok(frame)) = &frame
-            && let Some(data) = frame.data_ref()
-        {
-            match self.left.checked_sub(data.len() as u64) {
-                Some(left) => self.left = left,
-                None => {
-                    // Nothing of the rest is to be had, whoever asks again.
-                    self.body = Body::empty();
-                    let limit = self.limit;
-                    return Poll::Ready(Some(Err(BodyError::TooLarge { limit }.into())));
-                }
-            }
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

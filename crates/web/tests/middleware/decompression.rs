@@ -4,8 +4,9 @@ use std::io::Write;
 
 use http::{Request, Response};
 use proptest::prelude::*;
-use ropewalk_web::Body;
 use ropewalk_web::middleware::{BodyLimitLayer, DecompressionLayer};
+use ropewalk_web::router::{Router, post as answer_post};
+use ropewalk_web::{Body, Uploads};
 use tower_layer::Layer;
 
 use crate::rig::{Answer, World, handler_fallible};
@@ -81,6 +82,52 @@ fn the_handler_reads_what_was_meant() {
             post(&world, coding, &encode(coding, b""), []).text(),
             "0  [0, 0]"
         );
+    }
+}
+
+#[test]
+fn limits_within_hold_for_what_was_decoded() {
+    let folder = tempfile::tempdir().unwrap();
+    let uploads = Uploads::new(folder.path()).unwrap().max_size(1000);
+    let length = |body: bytes::Bytes| async move { body.len().to_string() };
+    let router = Router::builder()
+        .route("/short", answer_post(length).body_limit(1000))
+        .route("/long", answer_post(length))
+        .nest("/files", uploads)
+        .build()
+        .unwrap();
+    let world = World::new(|_| DecompressionLayer::new(1 << 20).layer(router));
+    let ask = |method: &str, path: &str, length: usize| {
+        let body = encode("gzip", &vec![b'x'; length]);
+        let asked = world.send(format!(
+            "{method} {path} HTTP/1.1\r\nHost: example.com\r\nContent-Encoding: gzip\r\n\
+             Content-Length: {}\r\n\r\n",
+            body.len()
+        ));
+        world.send_more(&asked, body);
+        asked.answer().status
+    };
+    assert_eq!(ask("POST", "/long", 1001), 200);
+    assert_eq!(ask("POST", "/short", 1000), 200);
+    assert_eq!(ask("POST", "/short", 1001), 413);
+    assert_eq!(ask("PUT", "/files/a", 1000), 201);
+    assert_eq!(ask("PUT", "/files/b", 1001), 413);
+    assert!(!folder.path().join("b").exists());
+}
+
+#[test]
+fn a_window_of_brotli_that_is_larger_than_the_format_has_is_refused() {
+    let world = world(&DecompressionLayer::new(1 << 20));
+    let params = brotli::enc::BrotliEncoderParams {
+        large_window: true,
+        lgwin: 30,
+        ..Default::default()
+    };
+    let mut writer = brotli::CompressorWriter::with_params(Vec::new(), 4096, &params);
+    writer.write_all(b"0123456789").unwrap();
+    let body = writer.into_inner();
+    for cut in 0..3 {
+        assert_eq!(post(&world, "br", &body, [cut]).status, 400, "{cut}");
     }
 }
 

@@ -17,8 +17,15 @@ const ZSTD_WINDOW: u32 = 23;
 /// chosen: 32 KiB for gzip, up to 16 MiB for brotli, up to 8 MiB for zstd.
 pub(super) enum Decoder {
     Gzip(Box<MultiGzDecoder<Source>>),
-    Brotli(Box<brotli::Decompressor<Source>>),
+    Brotli(Box<Brotli>),
     Zstd(zstd::stream::read::Decoder<'static, Source>),
+}
+
+/// Brotli as RFC 7932 has it, and not with the large windows, of up to 1 GiB, that its library knows besides.
+pub(super) struct Brotli {
+    decoder: brotli::Decompressor<Source>,
+    /// Whether its first byte was seen.
+    begun: bool,
 }
 
 /// What has come of the coded stream and has not been decoded.
@@ -46,7 +53,9 @@ impl Decoder {
         Ok(match coding {
             ContentCoding::Gzip => Self::Gzip(Box::new(MultiGzDecoder::new(source))),
             ContentCoding::Brotli => {
-                Self::Brotli(Box::new(brotli::Decompressor::new(source, 4096)))
+                let decoder = brotli::Decompressor::new(source, 4096);
+                let begun = false;
+                Self::Brotli(Box::new(Brotli { decoder, begun }))
             }
             ContentCoding::Zstd => {
                 let mut decoder = zstd::stream::read::Decoder::with_buffer(source)?;
@@ -69,7 +78,7 @@ impl Decoder {
     fn source(&mut self) -> &mut Source {
         match self {
             Self::Gzip(decoder) => decoder.get_mut(),
-            Self::Brotli(decoder) => decoder.get_mut(),
+            Self::Brotli(brotli) => brotli.decoder.get_mut(),
             Self::Zstd(decoder) => decoder.get_mut(),
         }
     }
@@ -78,7 +87,7 @@ impl Decoder {
     pub(super) fn decode(&mut self, out: &mut [u8]) -> io::Result<Decoded> {
         let read = match self {
             Self::Gzip(decoder) => decoder.read(out),
-            Self::Brotli(decoder) => decoder.read(out),
+            Self::Brotli(brotli) => brotli.read(out),
             Self::Zstd(decoder) => decoder.read(out),
         };
         match read {
@@ -87,6 +96,22 @@ impl Decoder {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Decoded::NeedsMore),
             Err(error) => Err(error),
         }
+    }
+}
+
+impl Read for Brotli {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if !self.begun
+            && let Some(first) = self.decoder.get_ref().bytes.first()
+        {
+            // RFC 7932, section 9.1: this size of window is none.
+            if first & 0x7f == 0x11 {
+                let error = "the window of brotli is larger than RFC 7932 allows";
+                return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+            }
+            self.begun = true;
+        }
+        self.decoder.read(out)
     }
 }
 
