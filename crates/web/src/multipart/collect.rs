@@ -1,7 +1,7 @@
 //! A form, when all of it has come.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -26,8 +26,8 @@ pub struct FormData {
     pub files: Vec<UploadedFile>,
 }
 
-/// A file of a form: in memory if it is short, otherwise in a temporary file that has no name, and
-/// is gone when this is dropped.
+/// A file of a form: in memory if it is short, otherwise in a temporary file that has no name. Those of one
+/// form share it, and it is gone when all of them are dropped.
 #[derive(Debug)]
 pub struct UploadedFile {
     /// The name of the field.
@@ -42,7 +42,14 @@ pub struct UploadedFile {
 #[derive(Debug)]
 enum Content {
     Memory(Bytes),
-    File(Arc<File>, u64),
+    File(FileRegion),
+}
+
+/// The temporary file of a form, when there is one.
+#[derive(Default)]
+struct Spool {
+    file: Option<Arc<File>>,
+    len: u64,
 }
 
 impl FormData {
@@ -66,7 +73,7 @@ impl UploadedFile {
     pub fn len(&self) -> u64 {
         match &self.content {
             Content::Memory(bytes) => bytes.len() as u64,
-            Content::File(_, len) => *len,
+            Content::File(region) => region.len,
         }
     }
 
@@ -81,7 +88,7 @@ impl UploadedFile {
     pub fn in_memory(&self) -> Option<&Bytes> {
         match &self.content {
             Content::Memory(bytes) => Some(bytes),
-            Content::File(..) => None,
+            Content::File(_) => None,
         }
     }
 
@@ -90,11 +97,7 @@ impl UploadedFile {
     pub fn into_body(self) -> Body {
         match self.content {
             Content::Memory(bytes) => bytes.into(),
-            Content::File(file, len) => Body::from(FileRegion {
-                file,
-                offset: 0,
-                len,
-            }),
+            Content::File(region) => region.into(),
         }
     }
 
@@ -109,14 +112,9 @@ impl UploadedFile {
                 let bytes = bytes.clone();
                 blocking(move || std::fs::write(path, bytes)).await
             }
-            Content::File(file, _) => {
-                let file = Arc::clone(file);
-                blocking(move || {
-                    io::Seek::rewind(&mut &*file)?;
-                    io::copy(&mut &*file, &mut File::create(path)?)?;
-                    Ok(())
-                })
-                .await
+            Content::File(region) => {
+                let region = region.clone();
+                blocking(move || copy(&region, &path)).await
             }
         }
     }
@@ -124,7 +122,7 @@ impl UploadedFile {
 
 impl Multipart {
     /// Reads all of the form. Files longer than [`Limits::in_memory`](super::Limits::in_memory) go to
-    /// temporary files, which threads of the reactor write.
+    /// a temporary file, which threads of the reactor write.
     ///
     /// ```
     /// use ropewalk_web::answer::Rejection;
@@ -144,10 +142,11 @@ impl Multipart {
         let mut form = FormData::default();
         let mut room = self.limits().all_fields;
         let mut memory = self.limits().all_in_memory;
+        let mut spool = Spool::default();
         while let Some(field) = self.next_field().await? {
             let name = field.name().to_owned();
             if field.file_name().is_some() {
-                let file = file(field, memory).await?;
+                let file = file(field, memory, &mut spool).await?;
                 memory -= file.in_memory().map_or(0, Bytes::len);
                 form.files.push(file);
                 continue;
@@ -163,34 +162,48 @@ impl Multipart {
     }
 }
 
+/// Copies to a new file. Others may read from the same file meanwhile, whose position stays as it is.
+fn copy(region: &FileRegion, path: &Path) -> io::Result<()> {
+    let mut copy = File::create(path)?;
+    let mut piece = vec![0; GATHER];
+    let mut at = region.offset;
+    let end = region.offset + region.len;
+    while at < end {
+        let len = (end - at).min(GATHER as u64) as usize;
+        region.file.read_exact_at(&mut piece[..len], at)?;
+        copy.write_all(&piece[..len])?;
+        at += len as u64;
+    }
+    Ok(())
+}
+
 /// Reads a file, of which so much may stay in memory.
-async fn file(mut field: Field<'_>, memory: usize) -> Result<UploadedFile, Rejection> {
+async fn file(
+    mut field: Field<'_>,
+    memory: usize,
+    spool: &mut Spool,
+) -> Result<UploadedFile, Rejection> {
     let limits = field.form().limits().clone();
     let in_memory = limits.in_memory.min(memory);
     let mut gathered: Vec<u8> = Vec::new();
-    let mut spooled: Option<Arc<File>> = None;
-    let mut written = 0;
+    let offset = spool.len;
     while let Some(data) = field.chunk().await? {
         gathered.extend_from_slice(&data);
+        let written = spool.len - offset;
         if written + gathered.len() as u64 > limits.file {
             return Err(field.form().too_large());
         }
-        let enough = match spooled {
-            None => gathered.len() > in_memory,
-            Some(_) => gathered.len() >= GATHER,
+        let enough = match written {
+            0 => gathered.len() > in_memory,
+            _ => gathered.len() >= GATHER,
         };
         if enough {
-            let (piece, at) = (std::mem::take(&mut gathered), written);
-            written += piece.len() as u64;
-            spooled = Some(spool(&field, spooled, piece, at).await?);
+            spool.write(&field, std::mem::take(&mut gathered)).await?;
         }
     }
-    let content = match spooled {
-        None => Content::Memory(gathered.into()),
-        Some(file) => {
-            let len = written + gathered.len() as u64;
-            Content::File(spool(&field, Some(file), gathered, written).await?, len)
-        }
+    let content = match spool.len - offset {
+        0 => Content::Memory(gathered.into()),
+        _ => Content::File(spool.end(&field, offset, gathered).await?),
     };
     let content_type = field.content_type().map(str::to_owned);
     let disposition = field.into_disposition();
@@ -202,26 +215,39 @@ async fn file(mut field: Field<'_>, memory: usize) -> Result<UploadedFile, Rejec
     })
 }
 
-/// Writes a piece to the temporary file, which is made for the first one.
-async fn spool(
-    field: &Field<'_>,
-    file: Option<Arc<File>>,
-    piece: Vec<u8>,
-    at: u64,
-) -> Result<Arc<File>, Rejection> {
-    let written = blocking(move || {
-        let file = match file {
-            Some(file) => file,
-            None => Arc::new(tempfile::tempfile()?),
-        };
-        file.write_all_at(&piece, at)?;
+impl Spool {
+    /// Adds a piece to the temporary file, which is made for the first one.
+    async fn write(&mut self, field: &Field<'_>, piece: Vec<u8>) -> Result<Arc<File>, Rejection> {
+        let (file, at, len) = (self.file.take(), self.len, piece.len() as u64);
+        let written = blocking(move || {
+            let file = match file {
+                Some(file) => file,
+                None => Arc::new(tempfile::tempfile()?),
+            };
+            file.write_all_at(&piece, at)?;
+            Ok(file)
+        });
+        let file = written.await.map_err(|failure| {
+            tracing::error!(
+                failure = &*failure.to_error(),
+                "cannot keep an uploaded file in the folder for temporary files: is there room in it?"
+            );
+            field.form().failed()
+        })?;
+        self.file = Some(Arc::clone(&file));
+        self.len += len;
         Ok(file)
-    });
-    written.await.map_err(|failure| {
-        tracing::error!(
-            failure = &*failure.to_error(),
-            "cannot keep an uploaded file in the folder for temporary files: is there room in it?"
-        );
-        field.form().failed()
-    })
+    }
+
+    /// Adds the last piece of a file that began at `offset`.
+    async fn end(
+        &mut self,
+        field: &Field<'_>,
+        offset: u64,
+        piece: Vec<u8>,
+    ) -> Result<FileRegion, Rejection> {
+        let file = self.write(field, piece).await?;
+        let len = self.len - offset;
+        Ok(FileRegion { file, offset, len })
+    }
 }

@@ -20,11 +20,11 @@ pub struct Limits {
     pub field: usize,
     /// Bytes of a file, when the form is collected. Default: no limit but that of the body.
     pub file: u64,
-    /// Bytes of a file that stay in memory when the form is collected: larger ones go to a temporary
-    /// file. Default: 100,000.
+    /// Bytes of a file that stay in memory when the form is collected: larger ones go to the temporary
+    /// file of the form. Default: 100,000.
     pub in_memory: usize,
     /// Bytes of all files that stay in memory when the form is collected: when these are used up, the
-    /// others go to temporary files, however short they are. Default: 1 MiB.
+    /// others go to the temporary file, however short they are. Default: 1 MiB.
     pub all_in_memory: usize,
     /// Bytes of all fields that are no files, when the form is collected. Default: 1 MiB.
     pub all_fields: usize,

@@ -2,9 +2,10 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
 
 use ropewalk_web::answer::Rejection;
-use ropewalk_web::multipart::{Limits, Multipart};
+use ropewalk_web::multipart::{Limits, Multipart, UploadedFile};
 use ropewalk_web::router::{Router, post};
 
 use crate::rig::{Client, ask};
@@ -108,6 +109,90 @@ fn many_short_files_do_not_fill_the_memory() {
         &post_form("/tight", &form(&[file, file, ("name=a; filename=y", "")])),
     );
     assert_eq!(reply.body, "a:x:6:memory:6;a:x:6:file:6;a:y:0:memory:0;");
+}
+
+/// How many files of the folder for temporary files this process has open, which have no name.
+fn temporary_files() -> Option<usize> {
+    let open = std::fs::read_dir("/proc/self/fd").ok()?;
+    let places = open.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
+    let folder = std::env::temp_dir();
+    let is_temporary = |place: &std::path::PathBuf| {
+        place.starts_with(&folder) && place.to_string_lossy().ends_with("(deleted)")
+    };
+    Some(places.filter(is_temporary).count())
+}
+
+#[test]
+fn all_files_of_a_form_that_do_not_stay_in_memory_share_one_file() {
+    let router = Router::builder().route(
+        "/",
+        post(|form: Multipart| async {
+            let mut limits = Limits::default();
+            limits.all_in_memory = 0;
+            let form = form.with_limits(limits).collect().await?;
+            let open = temporary_files();
+            let mut told = String::new();
+            for file in form.files {
+                assert!(file.in_memory().is_none());
+                let content = file.into_body().collect().await.unwrap();
+                told += str::from_utf8(&content).unwrap();
+            }
+            // Other tests may have some too.
+            assert!(
+                open.is_none_or(|open| open < 100),
+                "{open:?} files are open"
+            );
+            Ok::<_, Rejection>(told)
+        }),
+    );
+    let contents: Vec<String> = (0..1000).map(|number| format!("{number};")).collect();
+    let parts: Vec<_> = contents
+        .iter()
+        .map(|content| ("name=a; filename=x", &**content))
+        .collect();
+    let reply = ask(&router.build().unwrap(), &post_form("/", &form(&parts)));
+    assert_eq!(reply.body, contents.concat());
+}
+
+#[test]
+fn a_file_may_be_saved_twice_at_a_time() {
+    let kept: Rc<RefCell<Option<UploadedFile>>> = Rc::default();
+    let keep = Rc::clone(&kept);
+    let router = Router::builder().route(
+        "/",
+        post(move |form: Multipart| {
+            let keep = Rc::clone(&keep);
+            async move {
+                let mut form = form.collect().await?;
+                *keep.borrow_mut() = form.files.pop();
+                Ok::<_, Rejection>("kept")
+            }
+        })
+        .body_limit(1 << 24),
+    );
+    let content: String = (0..500_000).map(|number| format!("{number} ")).collect();
+    let form = form(&[("name=a; filename=x", &content)]);
+    let reply = ask(&router.build().unwrap(), &post_form("/", &form));
+    assert_eq!(reply.body, "kept");
+
+    let (file, folder) = (kept.take().unwrap(), tempfile::tempdir().unwrap());
+    for _ in 0..10 {
+        std::thread::scope(|scope| {
+            for name in ["a", "b"] {
+                let (file, path) = (&file, folder.path().join(name));
+                scope.spawn(move || {
+                    // It is no reactor's thread: it is done at once.
+                    let mut saving = std::pin::pin!(file.save(path));
+                    let cx = &mut Context::from_waker(Waker::noop());
+                    assert!(matches!(saving.as_mut().poll(cx), Poll::Ready(Ok(()))));
+                });
+            }
+        });
+        for name in ["a", "b"] {
+            let saved = std::fs::read_to_string(folder.path().join(name)).unwrap();
+            assert!(saved == content, "{name} has {} bytes", saved.len());
+        }
+    }
 }
 
 #[test]
