@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use ropewalk_core::{Address, ReactorCore};
 
+use super::running_checks::{CheckKey, RunningChecks};
 use super::{Checking, Credentials, CredentialsChecker, LoginError};
 
 /// Failed logins are forgotten after so long without another.
@@ -22,9 +23,11 @@ const MAX_KEPT: usize = 65_536;
 /// After ten failures for one name from one address, the next try has to wait for a second, and twice
 /// as long after each that fails again, up to 15 minutes; so it is after a hundred failures from one address,
 /// whatever the names (an IPv6 address counts by its /64). After a hundred failures for one name, wherever
-/// they came from, the wait is 30 seconds at most, so that nobody can be shut out by others for long. Who comes too
+/// they came from, the wait is 30 seconds at most. After it whoever comes first is let through: who guesses one
+/// name from very many addresses, and does not stop, can keep its owner from logging in meanwhile. Who comes too
 /// early is [told so](LoginError::TooManyTries), and the other checker is not asked. A try counts as failed
-/// while it is being checked: many at a time are no way around.
+/// while it is being checked: many at a time are no way around. But one name and password that come from one
+/// address many times at once are one try, and are checked once.
 ///
 /// A login that succeeds wipes out the failures of its name from its address. Peers over a Unix socket
 /// have no address, and count as one.
@@ -39,6 +42,7 @@ pub struct LoginLimit<C> {
 struct Shared {
     reactor: Rc<dyn ReactorCore>,
     kept: RefCell<Kept>,
+    running: Rc<RunningChecks>,
 }
 
 #[derive(Default)]
@@ -89,6 +93,7 @@ impl<C: CredentialsChecker> LoginLimit<C> {
             shared: Rc::new(Shared {
                 reactor,
                 kept: RefCell::default(),
+                running: Rc::default(),
             }),
         }
     }
@@ -99,6 +104,12 @@ impl<C: CredentialsChecker> CredentialsChecker for LoginLimit<C> {
         if matches!(credentials, Credentials::Anonymous) {
             return self.checker.request_avatar_id(credentials, from);
         }
+        let same = CheckKey::of(credentials, from);
+        if let Some(key) = &same
+            && let Some(running) = self.shared.running.join(key)
+        {
+            return Box::pin(running);
+        }
         let keys = keys(credentials.username(), from);
         let before = match self.shared.begin(&keys) {
             Ok(before) => before,
@@ -108,7 +119,7 @@ impl<C: CredentialsChecker> CredentialsChecker for LoginLimit<C> {
         };
         let checking = self.checker.request_avatar_id(credentials, from);
         let shared = Rc::clone(&self.shared);
-        Box::pin(async move {
+        let checking: Checking = Box::pin(async move {
             let checked = checking.await;
             match &checked {
                 Ok(_) => shared.succeeded(&keys, &before),
@@ -117,7 +128,11 @@ impl<C: CredentialsChecker> CredentialsChecker for LoginLimit<C> {
                 Err(_) => shared.take_back(&keys, &before),
             }
             checked
-        })
+        });
+        match same {
+            Some(key) => Box::pin(self.shared.running.share(key, checking)),
+            None => checking,
+        }
     }
 
     fn epoch(&self) -> u64 {

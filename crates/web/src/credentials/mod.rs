@@ -33,6 +33,7 @@ mod login_limit;
 mod memory;
 #[cfg(feature = "password-files")]
 mod password_hash;
+mod running_checks;
 mod watched_file;
 
 use std::error::Error;

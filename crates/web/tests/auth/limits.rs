@@ -1,14 +1,16 @@
 //! Who guesses waits, and who was right is not hashed again.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use ropewalk_core::testing::MemoryReactor;
-use ropewalk_core::{Address, Deferred};
+use ropewalk_core::{Address, Deferred, Resolver};
 use ropewalk_web::Randomness;
 use ropewalk_web::credentials::{
-    Checking, Credentials, CredentialsChecker, LoginCache, LoginError, LoginLimit, MemoryChecker,
+    AvatarId, Checking, Credentials, CredentialsChecker, LoginCache, LoginError, LoginLimit,
+    MemoryChecker,
 };
 
 use super::rig::check;
@@ -104,7 +106,7 @@ fn an_address_that_tries_many_names_waits() {
 }
 
 #[test]
-fn nobody_is_shut_out_by_others_for_more_than_half_a_minute() {
+fn a_name_that_others_guess_waits_for_half_a_minute_at_most() {
     let site = limited();
     for number in 0..150 {
         let from = format!("10.0.{number}.1:1");
@@ -144,6 +146,121 @@ fn tries_at_the_same_time_count_as_failed() {
         .collect();
     assert_eq!(asked.get(), 10);
     drop(all);
+}
+
+/// Answers when it is told to, and counts how often it is asked.
+#[derive(Default)]
+struct OnDemand {
+    asked: Cell<usize>,
+    answers: RefCell<Vec<Resolver<bool>>>,
+}
+
+impl CredentialsChecker for OnDemand {
+    fn request_avatar_id(&self, _: &Credentials, _: &Address) -> Checking {
+        self.asked.set(self.asked.get() + 1);
+        let (resolver, answer) = Deferred::pair();
+        self.answers.borrow_mut().push(resolver);
+        Box::pin(async move {
+            match answer.await {
+                Ok(true) => Ok(AvatarId::User("ada".into())),
+                _ => Err(LoginError::Unauthorized),
+            }
+        })
+    }
+}
+
+type Outcomes = Rc<RefCell<Vec<Option<bool>>>>;
+
+/// A checker that is slow, behind a limit; and what came of the logins so far.
+struct Slow {
+    reactor: MemoryReactor,
+    checker: Rc<OnDemand>,
+    limit: LoginLimit<Rc<OnDemand>>,
+}
+
+impl Slow {
+    fn new() -> Self {
+        let (reactor, checker) = (MemoryReactor::new(), Rc::<OnDemand>::default());
+        let limit = LoginLimit::new(reactor.handle(), Rc::clone(&checker));
+        Self {
+            reactor,
+            checker,
+            limit,
+        }
+    }
+
+    /// So many logins at once.
+    fn login(&self, password: &str, from: &str, count: usize) -> Outcomes {
+        let outcomes: Outcomes = Rc::new(RefCell::new(vec![None; count]));
+        for at in 0..count {
+            let from = Address::Tcp(from.parse().unwrap());
+            let shown = Credentials::password("ada", password);
+            let (checking, outcomes) = (
+                self.limit.request_avatar_id(&shown, &from),
+                Rc::clone(&outcomes),
+            );
+            self.reactor.spawn(Box::pin(async move {
+                let outcome = checking.await.is_ok();
+                outcomes.borrow_mut()[at] = Some(outcome);
+            }));
+        }
+        self.reactor.run();
+        outcomes
+    }
+
+    fn answer(&self, right: bool) {
+        for resolver in self.checker.answers.take() {
+            resolver.callback(right);
+        }
+        self.reactor.run();
+    }
+}
+
+#[test]
+fn the_same_credentials_at_the_same_time_are_one_try() {
+    let slow = Slow::new();
+    let all = slow.login("right", FROM, 50);
+    assert_eq!(slow.checker.asked.get(), 1);
+    slow.answer(true);
+    assert_eq!(*all.borrow(), [Some(true); 50]);
+
+    let wrong = slow.login("wrong", FROM, 50);
+    // From elsewhere it is a try of its own, as another password is.
+    let elsewhere = slow.login("wrong", "198.51.100.1:1", 1);
+    let other = slow.login("other", FROM, 1);
+    assert_eq!(slow.checker.asked.get(), 4);
+    slow.answer(false);
+    assert_eq!(*wrong.borrow(), [Some(false); 50]);
+    assert_eq!(*elsewhere.borrow(), [Some(false)]);
+    assert_eq!(*other.borrow(), [Some(false)]);
+    // What was wrong is asked again, and has counted once.
+    for _ in 0..8 {
+        let again = slow.login("wrong", FROM, 2);
+        slow.answer(false);
+        assert_eq!(*again.borrow(), [Some(false); 2]);
+    }
+    assert_eq!(slow.checker.asked.get(), 12);
+    let _too_many = slow.login("wrong", FROM, 1);
+    assert_eq!(slow.checker.asked.get(), 12);
+}
+
+#[test]
+fn who_shares_a_check_may_go_away_before_it_has_come_to_its_end() {
+    let slow = Slow::new();
+    let from = Address::Tcp(FROM.parse().unwrap());
+    let shown = Credentials::password("ada", "right");
+    let mut first = slow.limit.request_avatar_id(&shown, &from);
+    let cx = &mut Context::from_waker(Waker::noop());
+    assert!(first.as_mut().poll(cx).is_pending());
+    let others = slow.login("right", FROM, 2);
+    drop(first);
+    slow.answer(true);
+    assert_eq!(*others.borrow(), [Some(true); 2]);
+    assert_eq!(slow.checker.asked.get(), 1);
+    // When all are gone nothing is left of it.
+    drop(slow.limit.request_avatar_id(&shown, &from));
+    let _next = slow.login("right", FROM, 1);
+    assert_eq!(slow.checker.asked.get(), 3);
 }
 
 #[test]
