@@ -21,7 +21,7 @@ use super::{AuthParameters, Authenticated};
 use crate::AccessLogFields;
 use crate::body::BoxError;
 use crate::credentials::{AvatarId, Credentials, CredentialsChecker, LoginError};
-use crate::{Body, RequestInfo};
+use crate::{Body, OriginalUri, RequestInfo};
 
 /// Lets those requests through whose credentials a [checker](CredentialsChecker) takes: Twisted's
 /// `HTTPAuthSessionWrapper`.
@@ -32,7 +32,7 @@ use crate::{Body, RequestInfo};
 /// | status | when |
 /// |---|---|
 /// | 401 | there are no credentials, or wrong ones, or the handler says so; with a challenge of each scheme |
-/// | 400 | the field is malformed, or there are two |
+/// | 400 | the field is malformed, or there are two; with a challenge of each scheme |
 /// | 403 | the credentials are right, and not enough |
 /// | 429 | too many have failed; with `Retry-After` |
 /// | 503 | they could not be checked; with `Retry-After` |
@@ -81,7 +81,7 @@ pub trait CredentialFactory: 'static {
 pub struct RequestLine<'a> {
     /// Its method.
     pub method: &'a Method,
-    /// Its target.
+    /// Its target, as the client has sent it: see [`OriginalUri`].
     pub uri: &'a Uri,
 }
 
@@ -149,7 +149,7 @@ impl HttpAuth {
         };
         let line = RequestLine {
             method: request.method(),
-            uri: request.uri(),
+            uri: OriginalUri::of(request),
         };
         match scheme.decode(rest, &line) {
             Ok(credentials) => Ok((credentials, scheme.scheme())),
@@ -171,9 +171,8 @@ impl HttpAuth {
             _ => (StatusCode::UNAUTHORIZED, "Please log in.\n".to_owned()),
         };
         let mut response = page(status, text);
-        if status != StatusCode::BAD_REQUEST {
-            self.challenge(refusal, &mut response);
-        }
+        // A 400 has them too (RFC 6750, section 3).
+        self.challenge(refusal, &mut response);
         response
     }
 

@@ -52,5 +52,7 @@ fn each_refusal_has_its_status_and_its_error() {
     for malformed in ["Bearer", "Bearer a b", "Bearer \"a\"", "Bearer ="] {
         let answer = rig.ask(Some(malformed));
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{malformed}");
+        let expected = r#"Bearer realm="example", error="invalid_request""#;
+        assert_eq!(answer.challenges(), [expected], "{malformed}");
     }
 }

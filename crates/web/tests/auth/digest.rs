@@ -5,7 +5,9 @@ use std::time::Duration;
 use http::{Request, StatusCode};
 use ropewalk_web::auth::{AuthParameters, DigestCredentialFactory, HttpAuth};
 use ropewalk_web::credentials::{DigestAlgorithm, HtdigestFile, MemoryChecker};
-use ropewalk_web::{Body, Randomness};
+use ropewalk_web::router::Router;
+use ropewalk_web::{Body, Randomness, Rewrite};
+use tower_layer::Layer;
 
 use super::rig::{Answer, Rig};
 
@@ -159,6 +161,28 @@ fn what_was_computed_for_one_target_is_not_taken_for_another() {
     let absolute =
         Request::get("http://192.0.2.1/dir/index.html").header("authorization", client.header(3));
     let answer = rig.send(absolute.body(Body::empty()).unwrap());
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+}
+
+#[test]
+fn what_counts_is_the_target_that_the_client_asked_for() {
+    let rig = rig(false);
+    let nested = Router::builder().nest("/dir", rig.service());
+    let rewritten = Router::builder().fallback_service(rig.service());
+    let alias = Rewrite::new().alias("/dir", "/other");
+    let mut nested = nested.build().unwrap();
+    let mut rewritten = alias.layer(rewritten.build().unwrap());
+    let mut client = Client::new(nonce(&rig.ask(None)));
+    let request = |header: String| {
+        let request = Request::get("/dir/index.html").header("authorization", header);
+        request.body(Body::empty()).unwrap()
+    };
+    let answer = rig.send_to(&mut nested, request(client.header(1)));
+    assert_eq!(answer.text, "Mufasa by Digest");
+    let answer = rig.send_to(&mut rewritten, request(client.header(2)));
+    assert_eq!(answer.text, "Mufasa by Digest");
+    client.uri = "/index.html";
+    let answer = rig.send_to(&mut nested, request(client.header(3)));
     assert_eq!(answer.status, StatusCode::BAD_REQUEST);
 }
 

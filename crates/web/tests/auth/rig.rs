@@ -1,6 +1,7 @@
 //! A service behind a layer, on a reactor in memory.
 
 use std::cell::RefCell;
+use std::fmt::Debug;
 use std::rc::Rc;
 
 use http::{HeaderMap, Request, Response, StatusCode};
@@ -55,6 +56,10 @@ impl Rig {
         }
     }
 
+    pub(crate) fn service(&self) -> HttpAuthService<Greeter> {
+        self.service.borrow().clone()
+    }
+
     pub(crate) fn ask(&self, authorization: Option<&str>) -> Answer {
         let mut request = Request::get("/dir/index.html");
         if let Some(authorization) = authorization {
@@ -63,13 +68,21 @@ impl Rig {
         self.send(request.body(Body::empty()).unwrap())
     }
 
-    pub(crate) fn send(&self, mut request: Request<Body>) -> Answer {
+    pub(crate) fn send(&self, request: Request<Body>) -> Answer {
+        self.send_to(&mut *self.service.borrow_mut(), request)
+    }
+
+    /// What a service answers in which that of the rig is, or a clone of it.
+    pub(crate) fn send_to<S>(&self, service: &mut S, mut request: Request<Body>) -> Answer
+    where
+        S: Service<Request<Body>, Response = Response<Body>, Error: Debug, Future: 'static>,
+    {
         let peer = Address::Tcp("192.0.2.7:4711".parse().unwrap());
         let now = self.reactor.handle().now();
         request
             .extensions_mut()
             .insert(RequestInfo::new(peer.clone(), peer, now));
-        let answering = self.service.borrow_mut().call(request);
+        let answering = service.call(request);
         let answered: Rc<RefCell<Option<Answer>>> = Rc::default();
         let answer = Rc::clone(&answered);
         self.reactor.handle().spawn(Box::pin(async move {
