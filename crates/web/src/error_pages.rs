@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::{Request, Response, StatusCode};
 use tower_layer::Layer;
 use tower_service::Service;
@@ -71,7 +71,7 @@ impl ErrorPages {
 
     /// Has `map` answer in the place of rejections, of all forms, or leave them as they are. The
     /// headers that went with the rejection, such as `Allow`, are added where the new answer has none
-    /// of that name.
+    /// of that name, and so are its extensions.
     #[must_use]
     pub fn rejections(
         mut self,
@@ -89,12 +89,13 @@ impl Pages {
         if let (Some(map), Some(rejection)) = (&self.rejections, rejection)
             && let Some(mut new) = map(rejection)
         {
-            for (name, value) in response.headers() {
-                let of_content = name == CONTENT_TYPE || name == CONTENT_LENGTH;
-                if !of_content && !new.headers().contains_key(name) {
-                    new.headers_mut().insert(name, value.clone());
-                }
-            }
+            let (old, _) = response.into_parts();
+            add_headers(&mut new, &old.headers);
+            let mut extensions = old.extensions;
+            // It is not what the new answer says.
+            extensions.remove::<Rejection>();
+            extensions.extend(std::mem::take(new.extensions_mut()));
+            *new.extensions_mut() = extensions;
             return new;
         }
         let is_error = status.is_client_error() || status.is_server_error();
@@ -110,6 +111,20 @@ impl Pages {
         match self.pages.get(&status.as_u16()).cloned().or_else(other) {
             Some(page) => with_page(response, page),
             None => response,
+        }
+    }
+}
+
+/// Adds all lines of those fields that `response` has none of, but those that tell of the content.
+fn add_headers(response: &mut Response<Body>, headers: &HeaderMap) {
+    let own = response.headers_mut();
+    let of_content = |name: &HeaderName| name == CONTENT_TYPE || name == CONTENT_LENGTH;
+    for name in headers.keys().filter(|name| !of_content(name)) {
+        if own.contains_key(name) {
+            continue;
+        }
+        for value in headers.get_all(name) {
+            own.append(name, value.clone());
         }
     }
 }

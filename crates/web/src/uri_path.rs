@@ -116,11 +116,18 @@ impl OriginalUri {
     pub fn prefix<B>(request: &Request<B>) -> &str {
         let original = Self::of(request).path();
         let path = request.uri().path();
-        match original.strip_suffix(path) {
-            Some(prefix) => prefix,
-            // `/files`, which is `/` behind `/files`.
-            None if path == "/" => original,
-            None => "",
+        // `/files`, which is `/` behind `/files`.
+        if path == "/" && !original.ends_with('/') {
+            return original;
+        }
+        // What is stripped is compared in its one form, and what is left is in that form. Slashes stay.
+        let rest = path.matches('/').count().checked_sub(1);
+        let begin = rest.and_then(|rest| original.rmatch_indices('/').nth(rest));
+        let Some((begin, _)) = begin else { return "" };
+        let (prefix, rest) = original.split_at(begin);
+        match (normalize(rest), normalize(path)) {
+            (Ok(rest), Ok(path)) if rest == path => prefix,
+            _ => "",
         }
     }
 

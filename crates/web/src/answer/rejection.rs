@@ -8,7 +8,9 @@ use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 
-use http::header::{ACCEPT, ALLOW, CONTENT_TYPE, HeaderMap, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use http::header::{
+    ACCEPT, ALLOW, CONTENT_TYPE, HeaderMap, HeaderValue, VARY, X_CONTENT_TYPE_OPTIONS,
+};
 use http::{Method, Response, StatusCode};
 
 use super::IntoResponse;
@@ -169,6 +171,8 @@ impl IntoResponse for Rejection {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        // Of which kind it is, the request has said, or may still say.
+        headers.insert(VARY, HeaderValue::from_static("accept"));
         if let Some(accepted) = self.accepted {
             headers.insert(ACCEPT, HeaderValue::from_static(accepted));
         }

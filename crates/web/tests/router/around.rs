@@ -1,12 +1,17 @@
 //! What stands around services: hosts, rewriting, redirections, error pages.
 
+use std::task::{Context, Poll, Waker};
+
 use http::{Request, Response, StatusCode};
 use ropewalk_web::answer::{HttpsRedirect, IntoResponse, Redirect, Rejection};
 use ropewalk_web::extract::Path;
 use ropewalk_web::router::{Router, any, get};
 use ropewalk_web::{
-    Body, ErrorPages, FileService, HandlerFn, OriginalUri, Rewrite, VirtualHosts, handler_fn,
+    AccessLogFields, Body, ErrorPages, FileService, HandlerFn, OriginalUri, Rewrite, VirtualHosts,
+    handler_fn,
 };
+use tower_layer::Layer;
+use tower_service::Service;
 
 use crate::rig::{Client, ask};
 
@@ -92,6 +97,79 @@ fn a_rewritten_folder_is_redirected_within_this_site() {
             .header("location")
             .to_owned();
         assert!(!location.starts_with("//"), "{path}: {location}");
+    }
+}
+
+#[test]
+fn a_folder_behind_a_prefix_is_redirected_within_it_however_it_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["a[1]", "café", "docs"] {
+        std::fs::create_dir(folder.path().join(name)).unwrap();
+    }
+    let files = FileService::new(folder.path()).unwrap();
+    let router = Router::builder().nest("/the/files", files).build().unwrap();
+    for (path, location) in [
+        ("/the/files/docs", "/the/files/docs/"),
+        ("/the/files/%64ocs", "/the/files/docs/"),
+        ("/%74he/files/docs?x", "/%74he/files/docs/?x"),
+        ("/the/files/caf%c3%a9", "/the/files/caf%C3%A9/"),
+        ("/the/files/a[1]", "/the/files/a%5B1%5D/"),
+        ("/the/files/a%5b1%5D", "/the/files/a%5B1%5D/"),
+    ] {
+        let reply = ask(&router, &format!("GET {path}"));
+        assert_eq!((reply.status, reply.header("location")), (301, location));
+    }
+}
+
+#[test]
+fn a_page_of_ones_own_keeps_all_that_went_with_the_rejection() {
+    let refuse = handler_fn(|_: Request<Body>| {
+        let mut response = Rejection::new(StatusCode::UNAUTHORIZED, "log in").into_response();
+        let headers = response.headers_mut();
+        for (name, value) in [
+            ("www-authenticate", "Basic realm=\"a\""),
+            ("www-authenticate", "Bearer realm=\"a\""),
+            ("set-cookie", "a=1"),
+            ("set-cookie", "b=2"),
+            ("x-mine", "theirs"),
+        ] {
+            let name = http::HeaderName::from_static(name);
+            headers.append(name, value.parse().unwrap());
+        }
+        AccessLogFields::of(&mut response).user = Some("ada".to_owned());
+        response
+    });
+    let pages = ErrorPages::new().rejections(|_| {
+        let mine = [("x-mine", "mine")];
+        Some((StatusCode::UNAUTHORIZED, mine, "Please log in").into_response())
+    });
+    let mut service = pages.layer(refuse);
+    let mut answering = Box::pin(service.call(Request::new(Body::empty())));
+    let cx = &mut Context::from_waker(Waker::noop());
+    let Poll::Ready(Ok(mut response)) = answering.as_mut().poll(cx) else {
+        panic!("it is answered at once");
+    };
+    let all = |name: &str| {
+        let values = response.headers().get_all(name).iter();
+        let values = values.map(|value| value.to_str().unwrap().to_owned());
+        values.collect::<Vec<_>>()
+    };
+    let challenges = ["Basic realm=\"a\"", "Bearer realm=\"a\""];
+    assert_eq!(all("www-authenticate"), challenges);
+    assert_eq!(all("set-cookie"), ["a=1", "b=2"]);
+    assert_eq!(all("x-mine"), ["mine"]);
+    assert_eq!(all("content-type").len(), 1);
+    let user = &AccessLogFields::of(&mut response).user;
+    assert_eq!(user.as_deref(), Some("ada"));
+    assert!(Rejection::of(&response).is_none());
+}
+
+#[test]
+fn caches_are_told_that_rejections_depend_on_what_is_accepted() {
+    let router = Router::builder().build().unwrap();
+    for accept in ["*/*", "application/json"] {
+        let reply = ask(&router, &format!("GET /nowhere\naccept: {accept}"));
+        assert_eq!((reply.status, reply.header("vary")), (404, "accept"));
     }
 }
 

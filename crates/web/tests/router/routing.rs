@@ -206,7 +206,7 @@ fn what_is_nested_sees_the_rest_of_the_path() {
         ),
         (
             "/api/1/a%2fb",
-            "/a%2Fb /api/1/a%2fb [] [\"version=1\", \"leaf=a/b\"]",
+            "/a%2Fb /api/1/a%2fb [/api/1] [\"version=1\", \"leaf=a/b\"]",
         ),
         ("/api/1", "/ /api/1 [/api/1] [\"version=1\"]"),
         ("/api/1/", "/ /api/1/ [/api/1] [\"version=1\"]"),
