@@ -12,6 +12,7 @@ use bytes::Bytes;
 use http::header::{HeaderValue, RETRY_AFTER};
 use http::{Request, Response, StatusCode};
 use ropewalk_core::{Address, ReactorTime};
+use sha2::{Digest as _, Sha256};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -36,16 +37,21 @@ const CLIENTS: usize = 10_000;
 /// ```
 /// use http::{Request, Response};
 /// use ropewalk_core::testing::MemoryReactor;
+/// use ropewalk_web::auth::Authenticated;
 /// use ropewalk_web::middleware::RateLimitLayer;
 /// use ropewalk_web::{Body, handler_fn};
 /// use std::time::Duration;
 /// use tower_layer::Layer;
 ///
 /// let reactor = MemoryReactor::new();
-/// let by_token = RateLimitLayer::new(reactor.handle(), 60, Duration::from_secs(60))
+/// // Within an `HttpAuth`, which knows whose credentials are right; and of all others the address.
+/// let by_user = RateLimitLayer::new(reactor.handle(), 60, Duration::from_secs(60))
 ///     .burst(10)
-///     .key(|request| Some(request.headers().get("authorization")?.as_bytes().to_vec()));
-/// let service = by_token.layer(handler_fn(|_: Request<Body>| Response::new(Body::from("hello"))));
+///     .key(|request| match Authenticated::of(request) {
+///         Some(user) => Some([b"user ", user.user().as_bytes()].concat()),
+///         None => RateLimitLayer::by_address(request),
+///     });
+/// let service = by_user.layer(handler_fn(|_: Request<Body>| Response::new(Body::from("hello"))));
 /// ```
 #[derive(Clone)]
 pub struct RateLimitLayer {
@@ -71,7 +77,7 @@ impl RateLimitLayer {
         };
         Self {
             reactor,
-            key: Rc::new(by_address),
+            key: Rc::new(Self::by_address),
             buckets: Rc::new(RefCell::new(buckets)),
         }
     }
@@ -90,8 +96,16 @@ impl RateLimitLayer {
         self
     }
 
+    /// The key by which clients are told apart unless told otherwise: the IPv4 address, or the network of 64
+    /// bits.
+    #[must_use]
+    pub fn by_address(request: &Request<Body>) -> Option<Vec<u8>> {
+        address_key(&RequestInfo::of(request)?.peer)
+    }
+
     /// Tells clients apart by what `key` makes of a request. A request without a key is let
-    /// through. A key that the client chooses freely bounds nobody.
+    /// through. A key that the client chooses freely, as credentials that nobody has checked, bounds
+    /// nobody. Of a key a digest is kept, however long it is.
     #[must_use]
     pub fn key(mut self, key: impl Fn(&Request<Body>) -> Option<Vec<u8>> + 'static) -> Self {
         self.key = Rc::new(key);
@@ -149,7 +163,7 @@ where
             buckets,
         } = &self.layer;
         if let Some(key) = key(&request) {
-            let taken = buckets.borrow_mut().take(key, reactor.now());
+            let taken = buckets.borrow_mut().take(&key, reactor.now());
             if let Err(wait) = taken {
                 return Answering::own(too_many(wait));
             }
@@ -170,16 +184,21 @@ fn too_many(wait: Duration) -> Response<Body> {
     answer
 }
 
-fn by_address(request: &Request<Body>) -> Option<Vec<u8>> {
-    address_key(&RequestInfo::of(request)?.peer)
-}
-
 fn address_key(peer: &Address) -> Option<Vec<u8>> {
     Some(match peer.socket_addr()?.ip().to_canonical() {
         IpAddr::V4(address) => address.octets().to_vec(),
         // A host has a network of 64 bits, and may use any address of it.
         IpAddr::V6(address) => address.octets()[..8].to_vec(),
     })
+}
+
+/// What is kept of a key: as little of a long one as of a short one.
+type Digest = [u8; 16];
+
+fn digest(key: &[u8]) -> Digest {
+    let mut digest = Digest::default();
+    digest.copy_from_slice(&Sha256::digest(key)[..16]);
+    digest
 }
 
 /// Token buckets by key. A bucket is told by the time at which it will be full; one that is full is
@@ -189,13 +208,14 @@ struct Buckets {
     interval: Duration,
     burst: u32,
     most: usize,
-    full_at: BTreeMap<Vec<u8>, Instant>,
-    by_time: BTreeSet<(Instant, Vec<u8>)>,
+    full_at: BTreeMap<Digest, Instant>,
+    by_time: BTreeSet<(Instant, Digest)>,
 }
 
 impl Buckets {
     /// Takes a token of `key`, or says when there will be one.
-    fn take(&mut self, key: Vec<u8>, now: Instant) -> Result<(), Duration> {
+    fn take(&mut self, key: &[u8], now: Instant) -> Result<(), Duration> {
+        let key = digest(key);
         let old = self.full_at.get(&key).copied();
         let full_at = old.map_or(now, |at| at.max(now));
         let filled = full_at.saturating_duration_since(now) + self.interval;
@@ -205,12 +225,12 @@ impl Buckets {
         }
         match old {
             Some(old) => {
-                self.by_time.remove(&(old, key.clone()));
+                self.by_time.remove(&(old, key));
             }
             None => self.make_room(now),
         }
         let full_at = now + filled;
-        self.by_time.insert((full_at, key.clone()));
+        self.by_time.insert((full_at, key));
         self.full_at.insert(key, full_at);
         Ok(())
     }
@@ -258,11 +278,29 @@ mod tests {
     fn whose_bucket_is_full_soonest_is_forgotten_first() {
         let (mut buckets, now) = (buckets(1000, 10, 2), Instant::now());
         for key in [b"a", b"a", b"b"] {
-            buckets.take(key.to_vec(), now).unwrap();
+            buckets.take(key, now).unwrap();
         }
-        buckets.take(b"c".to_vec(), now).unwrap();
-        let known: Vec<_> = buckets.full_at.keys().map(Vec::as_slice).collect();
-        assert_eq!(known, [b"a", b"c"]);
+        buckets.take(b"c", now).unwrap();
+        let known = [b"a", b"b", b"c"].map(|key| buckets.full_at.contains_key(&digest(key)));
+        assert_eq!(known, [true, false, true]);
+    }
+
+    #[test]
+    fn a_long_key_takes_no_more_memory_than_a_short_one() {
+        let now = Instant::now();
+        let taken = |length: usize| {
+            let mut buckets = buckets(1000, 10, 2000);
+            let held = allocation_counter::measure(|| {
+                for number in 0..1000_u32 {
+                    let mut key = vec![b'x'; length];
+                    key.extend(number.to_be_bytes());
+                    buckets.take(&key, now).unwrap();
+                }
+            });
+            assert_eq!(buckets.full_at.len(), 1000);
+            held.bytes_current
+        };
+        assert_eq!(taken(0), taken(10_000));
     }
 
     proptest! {
@@ -276,11 +314,11 @@ mod tests {
             let mut passed = Vec::new();
             for wait in waits {
                 now += Duration::from_millis(wait);
-                match buckets.take(b"key".to_vec(), now) {
+                match buckets.take(b"key", now) {
                     Ok(()) => passed.push(now),
                     Err(wait) => {
                         let (then, before) = (now + wait, now + wait - Duration::from_nanos(1));
-                        let full_at = buckets.full_at[&b"key"[..]];
+                        let full_at = buckets.full_at[&digest(b"key")];
                         let level_at = |at| full_at.saturating_duration_since(at)
                             + buckets.interval;
                         let whole = buckets.interval * burst;
@@ -303,7 +341,7 @@ mod tests {
             let (mut buckets, mut now) = (buckets(100, 3, 7), Instant::now());
             for (key, wait) in takes {
                 now += Duration::from_millis(wait);
-                let _ = buckets.take(vec![key], now);
+                let _ = buckets.take(&[key], now);
                 prop_assert!(buckets.full_at.len() <= 7);
                 prop_assert_eq!(buckets.full_at.len(), buckets.by_time.len());
             }
