@@ -15,10 +15,12 @@
 //!   clock, which does not jump. Others keep the time of day at which a session began: a clock that is set forward
 //!   ends sessions early, one that is set back never lengthens what is left beyond the limits.
 //! - **Rotation**: [`Session::rotate`] gives the session a new identifier, and makes the old one
-//!   worthless. Call it whenever the client's privileges change, at each login above all.
+//!   worthless. Call it whenever the client's privileges change, at each login above all. (For sessions in
+//!   cookies there is nothing that could be made worthless: what [`Session::rotate`] says holds for them.)
 //! - **Concurrent requests** of one session each work on a copy: the last one to answer wins, with
 //!   all of its values. But a session that was destroyed, or rotated, meanwhile is never brought
-//!   back: what a slower request had changed in it is dropped, with a warning in the log.
+//!   back: what a slower request had changed in it is dropped, with a warning in the log. (One in a cookie
+//!   is: nobody but the client remembers it.)
 //! - The content is bounded (16 KiB as JSON, 2.5 KiB in a cookie), and so are the stores.
 //!
 //! A cross-site request brings the session's cookie along only where browsers let it (`SameSite=Lax`);

@@ -158,6 +158,10 @@ impl Session {
     /// Gives it another identifier; the old one is worthless from then on. To be called when the
     /// client's privileges change, so that an identifier that somebody knew before is of no use.
     ///
+    /// A session that lives in a cookie has no identifier: it is written anew, and a copy of the old cookie
+    /// still opens what the session held before, until its time is over. What it holds from now on, such
+    /// as who has logged in, is in the new cookie alone.
+    ///
     /// # Errors
     /// The request was answered.
     pub fn rotate(&self) -> Result<(), SessionError> {

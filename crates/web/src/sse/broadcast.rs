@@ -73,7 +73,7 @@ impl Broadcast {
     }
 
     /// One more reader: an answer with all events from now on; before them those that it has missed
-    /// since `last`, as far as they are kept. It leaves by itself when it ends.
+    /// since `last`, as far as they are kept: all of them, if `last` is not kept any more. It leaves by itself when it ends.
     ///
     /// # Errors
     /// 503: there are as many readers as may be.
@@ -97,12 +97,12 @@ impl Broadcast {
     }
 
     fn missed_since(&self, last: &LastEventId) -> Vec<Bytes> {
+        let Some(last) = last.0.as_ref().filter(|id| !id.is_empty()) else {
+            return Vec::new();
+        };
         let kept = self.kept.borrow();
-        let is_last = |(id, _): &(String, Bytes)| last.0.as_ref() == Some(id);
-        let after = kept
-            .iter()
-            .position(is_last)
-            .map_or(kept.len(), |at| at + 1);
+        let last = kept.iter().position(|(id, _)| id == last);
+        let after = last.map_or(0, |at| at + 1);
         kept.range(after..)
             .map(|(_, event)| event.clone())
             .collect()

@@ -151,14 +151,17 @@ fn one_event_reaches_all_readers_and_those_who_come_back_get_what_they_missed() 
         !missed.contains("n3") && missed.contains("n4") && missed.contains("n5"),
         "{missed}"
     );
-    let unknown = Client::to(reactor);
-    assert!(
-        !unknown
-            .send(wire("GET /\nlast-event-id: 1"))
-            .received()
-            .contains("data")
-    );
-    assert_eq!(news.len(), 3);
+    // What it saw last is not kept any more: it has missed all that is, at least.
+    let long_gone = Client::to(reactor.clone());
+    let missed = long_gone.send(wire("GET /\nlast-event-id: 1")).received();
+    assert_eq!(missed.matches("data: n").count(), 3, "{missed}");
+    // Who comes for the first time has missed nothing.
+    for request in ["GET /", "GET /\nlast-event-id:"] {
+        let new = Client::to(reactor.clone());
+        let got = new.send(wire(request)).received();
+        assert!(!got.contains("data"), "{got}");
+    }
+    assert_eq!(news.len(), 5);
 }
 
 #[test]
