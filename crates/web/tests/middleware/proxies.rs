@@ -21,10 +21,10 @@ fn world_trusting(forwarded: bool, proxies: [&str; 2]) -> World {
             .with_proto()
             .with_host(),
     };
-    world_behind(layer)
+    world_behind(&layer)
 }
 
-fn world_behind(layer: TrustedProxiesLayer) -> World {
+fn world_behind(layer: &TrustedProxiesLayer) -> World {
     World::new(|_| {
         layer.layer(handler_fn(|request: Request<Body>| {
             let info = RequestInfo::of(&request).unwrap();
@@ -139,9 +139,9 @@ fn scheme_and_host_of_x_forwarded_are_believed_where_it_is_said_that_the_proxy_s
             "proxy 203.0.113.7:0 http evil.example 2",
         ),
     ] {
-        assert_eq!(world_behind(layer).get("/", &lines).text(), expected);
+        assert_eq!(world_behind(&layer).get("/", &lines).text(), expected);
     }
-    let unsaid = world_behind(alone()).get("/", &lines[1..]);
+    let unsaid = world_behind(&alone()).get("/", &lines[1..]);
     assert_eq!(unsaid.text(), "proxy peer http example.com 0");
 }
 
