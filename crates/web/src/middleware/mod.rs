@@ -105,10 +105,6 @@ mod timeout;
 mod trusted_proxies;
 mod vary;
 
-use http::Request;
-
-use crate::{Body, RequestInfo};
-
 pub use answering::{Answering, Finish};
 pub use body_limit::{BodyLimit, BodyLimitLayer};
 pub use cache::{Cache, CacheFuture, CacheLayer};
@@ -127,11 +123,3 @@ pub use request_id::{RequestId, RequestIdLayer, SetRequestId};
 pub use security_headers::{SecurityHeaders, SecurityHeadersLayer};
 pub use timeout::{Timeout, TimeoutFuture, TimeoutLayer};
 pub use trusted_proxies::{ThroughProxy, TrustedProxies, TrustedProxiesLayer};
-
-/// Puts another body into `request`, which keeps what is known of it.
-fn replace_body(mut request: Request<Body>, wrap: impl FnOnce(Body) -> Body) -> Request<Body> {
-    if let Some(info) = RequestInfo::of(&request).cloned() {
-        request.extensions_mut().insert(info);
-    }
-    request.map(wrap)
-}

@@ -20,10 +20,9 @@ use self::decoder::{Decoded, Decoder};
 use super::answering::{Answering, refusal};
 use super::body_limit::AsItIs;
 use super::permit::Permit;
-use super::replace_body;
 use crate::content_coding::ContentCoding;
 use crate::h1::RequestError;
-use crate::{Body, BodyError, BoxError};
+use crate::{Body, BodyError, BoxError, RequestInfo};
 
 /// So much is decoded at a time.
 const STEP: usize = 32 * 1024;
@@ -108,6 +107,14 @@ impl DecompressionLayer {
             })
         }))
     }
+}
+
+/// Puts another body into `request`, which keeps what is known of it.
+fn replace_body(mut request: Request<Body>, wrap: impl FnOnce(Body) -> Body) -> Request<Body> {
+    if let Some(info) = RequestInfo::of(&request).cloned() {
+        request.extensions_mut().insert(info);
+    }
+    request.map(wrap)
 }
 
 /// Why a request is not let through.
