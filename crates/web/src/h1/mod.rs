@@ -59,6 +59,7 @@ mod shared;
 mod stream;
 
 pub use body_length::BodyLength;
+pub(crate) use body_pace::BodyPace;
 pub use chunked::{ChunkedDecoder, Event};
 pub(crate) use connection::Connection;
 pub use error::RequestError;

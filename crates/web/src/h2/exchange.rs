@@ -19,15 +19,15 @@ use tower_service::Service;
 
 use super::alarm::Alarm;
 use super::answer::{Begun, To, Tunnel, Unsent, begin, refuse};
+use super::governed::Watch;
 use super::inflow::Inflow;
 use super::interim::{self, Interims};
 use super::outflow::{Broken, Outflow};
-use super::overruns::Overruns;
 use super::stream::H2Stream;
 use super::tunnels::Tunnels;
 use crate::access_log::{CLIENT_CLOSED, Entry};
 use crate::body::{Body, BodyError, BodySender, BoxError};
-use crate::h1::{RequestError, Shared};
+use crate::h1::{BodyPace, RequestError, Shared};
 use crate::handler::{Answering, Called, call};
 
 /// A request that is being answered.
@@ -44,6 +44,7 @@ where
     interims: Interims,
     /// The request's body, if it has one.
     inflow: Option<Inflow>,
+    pace: BodyPace,
     expects_continue: bool,
     phase: Phase<B, S::Error>,
     /// What was answered, for the log.
@@ -77,7 +78,7 @@ pub(super) struct Around {
     pub(super) reactor: Weak<dyn ReactorCore>,
     pub(super) connection: Connection,
     pub(super) tunnels: Rc<Tunnels>,
-    pub(super) overruns: Rc<Overruns>,
+    pub(super) watch: Rc<Watch>,
 }
 
 /// What a request brings along, beside its fields.
@@ -108,6 +109,7 @@ where
             inflow: asked
                 .body
                 .map(|(stream, sender)| Inflow::new(stream, sender)),
+            pace: BodyPace::default(),
             expects_continue: asked.expects_continue,
             phase: Phase::Sent,
             status: StatusCode::OK,
@@ -281,7 +283,7 @@ where
             return Poll::Ready(());
         }
         if matches!(self.phase, Phase::Sent) {
-            let (overruns, stream) = (&self.around.overruns, self.respond.stream_id());
+            let (overruns, stream) = (self.around.watch.overruns(), self.respond.stream_id());
             if overruns.has_befallen(stream.into(), cx.waker()) {
                 return self.reset(Reason::FLOW_CONTROL_ERROR);
             }
@@ -301,7 +303,9 @@ where
         let Some(inflow) = &mut self.inflow else {
             return;
         };
+        let before = inflow.taken();
         inflow.poll(cx);
+        self.pace.received(inflow.taken() - before);
         if self.expects_continue && inflow.is_wanted() && matches!(self.phase, Phase::Handler(_)) {
             self.expects_continue = false;
             let nothing = HeaderMap::new();
@@ -319,10 +323,29 @@ where
                 None => self.alarm.clear(),
             }
         }
-        if self.alarm.poll(cx).is_pending() {
-            return Poll::Pending;
+        while self.alarm.poll(cx).is_ready() {
+            let Some(more) = self.more_time() else {
+                return self.timed_out(cx);
+            };
+            self.alarm.set(more);
         }
-        match (awaited, &self.phase) {
+        Poll::Pending
+    }
+
+    /// How much longer is waited for room than it was to be: as long as the peer takes what it gets,
+    /// other streams have what room there is.
+    fn more_time(&self) -> Option<Duration> {
+        let Awaited::Window(_) = self.awaited else {
+            return None;
+        };
+        let now = self.around.reactor.upgrade()?.now();
+        let silence = now.saturating_duration_since(self.around.watch.data_sent_at());
+        let left = self.site.limits.write_stall.saturating_sub(silence);
+        (!left.is_zero()).then_some(left)
+    }
+
+    fn timed_out(&mut self, cx: &Context<'_>) -> Poll<()> {
+        match (self.awaited, &self.phase) {
             (Awaited::Body(_), Phase::Handler(_)) => {
                 self.fail_body();
                 self.refuse(BODY_TOO_SLOW);
@@ -347,11 +370,14 @@ where
         }
     }
 
-    fn time_for(&self, awaited: Awaited) -> Option<Duration> {
+    fn time_for(&mut self, awaited: Awaited) -> Option<Duration> {
+        let limits = &self.site.limits;
+        let now = self.around.reactor.upgrade()?.now();
+        self.pace.pause(now);
         match awaited {
             Awaited::Nothing => None,
-            Awaited::Body(_) => Some(self.site.limits.idle_timeout),
-            Awaited::Window(_) => Some(self.site.limits.write_stall),
+            Awaited::Body(_) => Some(self.pace.wait(now, limits)),
+            Awaited::Window(_) => Some(limits.write_stall),
         }
     }
 
@@ -392,7 +418,7 @@ where
 {
     fn drop(&mut self) {
         let stream = self.respond.stream_id();
-        self.around.overruns.forget(stream.into());
+        self.around.watch.overruns().forget(stream.into());
     }
 }
 

@@ -43,8 +43,9 @@ pub(super) struct Watch {
     excess: Cell<Option<Excess>>,
     reactor: Weak<dyn ReactorCore>,
     heard: Cell<Instant>,
+    data_sent_at: Cell<Instant>,
     draining: Cell<bool>,
-    overruns: Rc<Overruns>,
+    overruns: Overruns,
 }
 
 impl Governed {
@@ -96,8 +97,9 @@ impl Watch {
             excess: Cell::new(None),
             reactor: Rc::downgrade(reactor),
             heard: Cell::new(reactor.now()),
+            data_sent_at: Cell::new(reactor.now()),
             draining: Cell::new(false),
-            overruns: Rc::default(),
+            overruns: Overruns::default(),
         }
     }
 
@@ -115,6 +117,11 @@ impl Watch {
         self.heard.get()
     }
 
+    /// When content was sent last, on any stream.
+    pub(super) fn data_sent_at(&self) -> Instant {
+        self.data_sent_at.get()
+    }
+
     pub(super) fn reactor(&self) -> Weak<dyn ReactorCore> {
         self.reactor.clone()
     }
@@ -124,8 +131,8 @@ impl Watch {
         self.draining.get()
     }
 
-    pub(super) fn overruns(&self) -> Rc<Overruns> {
-        Rc::clone(&self.overruns)
+    pub(super) fn overruns(&self) -> &Overruns {
+        &self.overruns
     }
 
     /// How much of `data` may be worked on.
@@ -144,7 +151,14 @@ impl Watch {
     }
 
     fn sent(&self, data: &[u8]) {
-        self.governor.borrow_mut().sent(data);
+        let mut governor = self.governor.borrow_mut();
+        let before = governor.data_sent();
+        governor.sent(data);
+        if governor.data_sent() > before
+            && let Some(reactor) = self.reactor.upgrade()
+        {
+            self.data_sent_at.set(reactor.now());
+        }
     }
 }
 

@@ -47,6 +47,8 @@ struct Rules {
     is_server: bool,
     /// The type of the frame that came last.
     kind: u8,
+    /// Frames that have come, other than those that continue one.
+    frames: u64,
     /// The first frame of a connection must be SETTINGS (section 3.4).
     has_settings: bool,
     settings_acked: bool,
@@ -58,6 +60,7 @@ struct Rules {
     continuations: Option<u32>,
     most_continuations: u32,
     resets_sent: usize,
+    data_sent: u64,
     growth: Growth,
     reset: Tokens,
     ping: Tokens,
@@ -119,6 +122,7 @@ impl Governor {
         while let Some(Found { head, .. }) = self.outgoing.next(&mut data) {
             match head.kind {
                 DATA => {
+                    self.rules.data_sent += head.length as u64;
                     self.rules.window_update.credit(UPDATES_EACH);
                     self.rules.growth.shrink(head.stream, head.length);
                 }
@@ -154,11 +158,19 @@ impl Governor {
         self.rules.goes_away
     }
 
-    /// Whether the head of a frame or a field section has begun, and not ended.
-    pub(super) fn head_is_under_way(&self) -> bool {
+    /// Bytes of content that were sent, on all streams.
+    pub(super) fn data_sent(&self) -> u64 {
+        self.rules.data_sent
+    }
+
+    /// The number of the head of a frame, or of the field section, that has begun and not ended.
+    pub(super) fn head_under_way(&self) -> Option<u64> {
+        let within_head = self.incoming.is_within_head();
         let fields = matches!(self.rules.kind, HEADERS | CONTINUATION);
-        let begun = self.incoming.is_within_head() || fields && self.incoming.is_within();
-        begun || self.rules.continuations.is_some()
+        let within_fields = fields && self.incoming.is_within();
+        let goes_on = self.rules.continuations.is_some();
+        let number = self.rules.frames + u64::from(within_head && !goes_on);
+        (within_head || within_fields || goes_on).then_some(number)
     }
 }
 
@@ -168,6 +180,7 @@ impl Rules {
         Self {
             is_server,
             kind: SETTINGS,
+            frames: 0,
             has_settings: false,
             settings_acked: false,
             settings_applied: false,
@@ -176,6 +189,7 @@ impl Rules {
             continuations: None,
             most_continuations: limits.continuations,
             resets_sent: 0,
+            data_sent: 0,
             growth: Growth::default(),
             reset: tokens(limits.reset_rate),
             ping: tokens(limits.ping_rate),
@@ -196,6 +210,7 @@ impl Rules {
             ));
         }
         self.kind = head.kind;
+        self.frames += u64::from(head.kind != CONTINUATION);
         self.goes_away |= head.kind == GOAWAY;
         if !self.has_settings {
             if head.kind != SETTINGS || head.is_ack() {

@@ -53,7 +53,7 @@ pub(crate) fn serve<S, B>(
         reactor: watch.reactor(),
         connection: transport.connection(),
         tunnels: Rc::default(),
-        overruns: watch.overruns(),
+        watch: Rc::clone(&watch),
     };
     let keep_alive = KeepAlive::new(limits.keep_alive, &watch);
     let mut server = Server {
@@ -121,9 +121,10 @@ enum Awaited {
     Preface,
     /// The acknowledgement of our settings.
     Settings,
-    /// The rest of a field section.
-    Head,
-    Request,
+    /// The rest of a field section: of the one with this number.
+    Head(u64),
+    /// The one after so many.
+    Request(u64),
     /// The end, as it has been told to go.
     Leaving,
 }
@@ -264,8 +265,8 @@ where
             Awaited::Nothing => true,
             Awaited::Preface => false,
             Awaited::Settings => self.go_away(Reason::SETTINGS_TIMEOUT),
-            Awaited::Head => self.go_away(Reason::ENHANCE_YOUR_CALM),
-            Awaited::Request => self.drain(),
+            Awaited::Head(_) => self.go_away(Reason::ENHANCE_YOUR_CALM),
+            Awaited::Request(_) => self.drain(),
             Awaited::Leaving => self.go_away(Reason::NO_ERROR),
         };
         if !goes_on {
@@ -283,16 +284,16 @@ where
         let (acknowledged, head) = self.watch.governor(|governor| {
             (
                 governor.settings_are_acknowledged(),
-                governor.head_is_under_way(),
+                governor.head_under_way(),
             )
         });
-        match () {
-            () if self.told_to_go => Awaited::Nothing,
-            () if !acknowledged => Awaited::Settings,
-            () if head => Awaited::Head,
-            () if connection.has_streams() => Awaited::Nothing,
-            () if self.drained_at.is_some() => Awaited::Leaving,
-            () => Awaited::Request,
+        match head {
+            _ if self.told_to_go => Awaited::Nothing,
+            _ if !acknowledged => Awaited::Settings,
+            Some(number) => Awaited::Head(number),
+            None if connection.has_streams() => Awaited::Nothing,
+            None if self.drained_at.is_some() => Awaited::Leaving,
+            None => Awaited::Request(self.requests),
         }
     }
 
@@ -300,8 +301,8 @@ where
         let limits = &self.site.limits;
         match awaited {
             Awaited::Nothing => None,
-            Awaited::Preface | Awaited::Settings | Awaited::Head => Some(limits.header_timeout),
-            Awaited::Request => Some(limits.idle_timeout),
+            Awaited::Preface | Awaited::Settings | Awaited::Head(_) => Some(limits.header_timeout),
+            Awaited::Request(_) => Some(limits.idle_timeout),
             Awaited::Leaving => Some(LINGER),
         }
     }

@@ -220,6 +220,17 @@ fn an_idle_connection_is_told_to_go() {
 }
 
 #[test]
+fn each_request_starts_the_idle_time_anew() {
+    let client = Client::new(mirror());
+    client.advance(Duration::from_secs(40)).send(get(1, "/"));
+    assert_eq!(client.answer(1).0, 200);
+    client.advance(Duration::from_secs(30));
+    assert!(client.received().is_empty());
+    client.advance(Duration::from_secs(30));
+    assert_eq!(client.received()[0].kind, GOAWAY);
+}
+
+#[test]
 fn an_idle_peer_that_says_nothing_is_closed_soon() {
     let client = Client::new(mirror());
     client.advance(Duration::from_secs(60));
@@ -279,20 +290,128 @@ fn fields_that_do_not_come_end_the_connection() {
 }
 
 #[test]
+fn each_head_has_a_time_of_its_own() {
+    const BEGUN: usize = 20;
+    let client = Client::new(mirror());
+    let script = |n: u32| get(2 * n + 1, "/");
+    client.send(&script(0)[..BEGUN]);
+    let mut answers = 0;
+    for n in 0..12 {
+        client.advance(Duration::from_secs(1));
+        let frames = client.received();
+        assert!(
+            frames.iter().all(|frame| frame.kind != GOAWAY),
+            "{frames:?}"
+        );
+        let ends = |frame: &&Frame| frame.kind == DATA && frame.flags & END_STREAM != 0;
+        answers += frames.iter().filter(ends).count();
+        client.send([&script(n)[BEGUN..], &script(n + 1)[..BEGUN]].concat());
+    }
+    assert_eq!(answers, 11);
+    client.advance(Duration::from_secs(10));
+    client.assert_goaway(ENHANCE_YOUR_CALM);
+}
+
+/// Reads the whole body, and says how long it is.
+fn reading(limits: h1::Limits) -> std::rc::Rc<dyn ropewalk_core::Factory> {
+    let read = |request: Request<Body>| async move {
+        let body = request.into_body().collect().await?;
+        Ok(Response::new(Body::from(body.len().to_string())))
+    };
+    std::rc::Rc::new(Site::with_limits(handler(read), limits))
+}
+
+/// Sends a piece of `size` bytes of the body on the first stream each second, for so many seconds.
+fn drip(client: &Client, size: usize, seconds: u32) {
+    for _ in 0..seconds {
+        client.send(data(1, 0, vec![b'x'; size]));
+        client.advance(Duration::from_secs(1));
+    }
+}
+
+#[test]
 fn a_body_that_does_not_come_is_408() {
-    let client = Client::new(site_async(|request: Request<Body>| async move {
-        request.into_body().collect().await?;
-        Ok(Response::new(Body::empty()))
-    }));
+    let client = Client::new(reading(h1::Limits::default()));
     client.send(headers(1, 0, request("POST", "/", &[])));
-    client
-        .advance(Duration::from_secs(40))
-        .send(data(1, 0, "x"));
-    client.advance(Duration::from_secs(40));
+    client.advance(Duration::from_secs(19));
     assert!(client.of_stream(1).is_empty());
-    client.advance(Duration::from_secs(20));
+    client.advance(Duration::from_secs(1));
     assert_eq!(client.of_stream(1)[0].status(), 408);
     client.assert_alive();
+}
+
+#[test]
+fn a_body_that_drips_is_408_twenty_seconds_after_it_was_waited_for() {
+    let client = Client::new(reading(h1::Limits::default()));
+    client.send(headers(1, 0, request("POST", "/", &[])));
+    drip(&client, 10, 19);
+    let frames = client.of_stream(1);
+    assert!(frames.iter().all(|frame| frame.kind == WINDOW_UPDATE));
+    drip(&client, 10, 1);
+    let frames = client.of_stream(1);
+    let answer = frames.iter().find(|frame| frame.kind == HEADERS);
+    assert_eq!(answer.expect("an answer").status(), 408);
+    client.assert_alive();
+}
+
+#[test]
+fn a_body_that_drips_into_an_answer_that_has_begun_is_taken_back() {
+    let client = Client::new(mirror());
+    client.send(headers(1, 0, request("POST", "/echo", &[])));
+    drip(&client, 10, 19);
+    assert!(
+        client
+            .received()
+            .iter()
+            .all(|frame| frame.kind != RST_STREAM)
+    );
+    drip(&client, 10, 1);
+    client.assert_reset(1, CANCEL);
+}
+
+#[test]
+fn a_body_that_is_fast_enough_may_take_its_time() {
+    let client = Client::new(reading(h1::Limits::default()));
+    client.send(headers(1, 0, request("POST", "/", &[])));
+    drip(&client, 500, 300);
+    client.received();
+    client.send(data(1, END_STREAM, "end"));
+    assert_eq!(client.answer(1), (200, "150003".to_owned()));
+}
+
+#[test]
+fn without_a_rate_only_the_pauses_of_a_body_are_bounded() {
+    let mut limits = h1::Limits::default();
+    limits.body_rate = 0;
+    let client = Client::new(reading(limits));
+    client.send(headers(1, 0, request("POST", "/", &[])));
+    drip(&client, 1, 200);
+    client.advance(Duration::from_secs(58));
+    let frames = client.of_stream(1);
+    assert!(frames.iter().all(|frame| frame.kind == WINDOW_UPDATE));
+    client.advance(Duration::from_secs(1));
+    assert_eq!(client.of_stream(1)[0].status(), 408);
+}
+
+#[test]
+fn time_in_which_the_handler_does_not_read_is_not_the_senders() {
+    let signal = Signal::default();
+    let awaited = signal.clone();
+    let client = Client::new(site_async(move |request| {
+        let awaited = awaited.clone();
+        async move {
+            awaited.wait().await;
+            let body = request.into_body().collect().await?;
+            Ok(Response::new(Body::from(body.len().to_string())))
+        }
+    }));
+    client.send(headers(1, 0, request("POST", "/", &[])));
+    client.advance(Duration::from_secs(500));
+    assert!(client.of_stream(1).is_empty());
+    signal.give();
+    client.advance(Duration::from_secs(19));
+    client.send(data(1, END_STREAM, "tea"));
+    assert_eq!(client.answer(1), (200, "3".to_owned()));
 }
 
 #[test]
@@ -322,6 +441,27 @@ fn an_answer_that_is_taken_slowly_goes_on() {
             .send(window_update(1, 1));
     }
     assert_eq!(client.answer(1).1, "GET /slow");
+}
+
+#[test]
+fn a_stream_that_waits_for_its_siblings_is_not_taken_back() {
+    let client = Client::with_settings(mirror(), &[(4, 4_000_000)]);
+    for stream in [1, 3, 5, 7, 9] {
+        client.send(get(stream, "/large"));
+    }
+    // All that they share is read, if slowly.
+    for _ in 0..5 {
+        client.advance(Duration::from_secs(9));
+        client.send(window_update(0, 65_535));
+        let frames = client.received();
+        let reset = frames.iter().find(|frame| frame.kind == RST_STREAM);
+        assert!(reset.is_none(), "{reset:?}");
+    }
+    // Nothing is read any more.
+    client.advance(Duration::from_secs(60));
+    let frames = client.received();
+    let resets = frames.iter().filter(|frame| frame.kind == RST_STREAM);
+    assert_eq!(resets.count(), 5);
 }
 
 #[test]

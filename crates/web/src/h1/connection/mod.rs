@@ -183,7 +183,7 @@ where
                 }
                 State::Exchange(exchange) => match exchange.feed(&input[at..]) {
                     Feed::More(consumed) => {
-                        exchange.pace.received(consumed);
+                        exchange.pace.received(consumed as u64);
                         at += consumed;
                         return at;
                     }
