@@ -298,7 +298,7 @@ impl Default for ChunkedDecoder {
 /// Fields that mean something only before the body: they frame, route, authenticate, condition or
 /// describe (RFC 9110, section 6.5.1). Merged late into the head they would undo checks that were
 /// made on it.
-pub(super) fn is_forbidden_trailer(name: &HeaderName) -> bool {
+pub(crate) fn is_forbidden_trailer(name: &HeaderName) -> bool {
     static FORBIDDEN: [HeaderName; 34] = [
         header::AGE,
         header::AUTHORIZATION,
@@ -366,7 +366,7 @@ const EXTENSIONS_TOO_LONG: RequestError =
 const NO_CRLF_AFTER_DATA: RequestError =
     RequestError::bad("a chunk is not followed by CRLF: its size does not match its data");
 const BAD_TRAILERS: RequestError = RequestError::bad("the trailer section is malformed");
-const FORBIDDEN_TRAILER: RequestError =
+pub(crate) const FORBIDDEN_TRAILER: RequestError =
     RequestError::bad("a trailer field is one that must stand in the head");
 const TRAILERS_TOO_LARGE: RequestError =
     RequestError::fields_too_large("the trailer section is larger than 8 KiB");

@@ -61,6 +61,7 @@ mod stream;
 pub use body_length::BodyLength;
 pub(crate) use body_pace::BodyPace;
 pub use chunked::{ChunkedDecoder, Event};
+pub(crate) use chunked::{FORBIDDEN_TRAILER, is_forbidden_trailer};
 pub(crate) use connection::Connection;
 pub use error::RequestError;
 pub(crate) use fields::list_elements;

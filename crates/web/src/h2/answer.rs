@@ -96,7 +96,8 @@ where
     let mut head = Response::new(());
     *head.status_mut() = parts.status;
     *head.headers_mut() = with_fields(parts.headers, framing, date);
-    let is_whole = !framing.sends_body() || declared == Some(0);
+    let has_ended = short.is_some() || body.is_end_stream();
+    let is_whole = !framing.sends_body() || declared == Some(0) && has_ended;
     let stream = respond.send_response(head, is_whole);
     let stream = stream.map_err(|_| Unsent::Gone)?;
     if is_whole {

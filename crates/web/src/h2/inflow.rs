@@ -7,8 +7,10 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use h2::RecvStream;
+use http::HeaderMap;
 
 use crate::body::{BodyError, BodySender};
+use crate::h1::{FORBIDDEN_TRAILER, is_forbidden_trailer};
 
 /// Of a body that nobody reads, so much is thrown away rather than taken back from the peer.
 const SKIP_AT_MOST: u64 = 64 * 1024;
@@ -92,14 +94,21 @@ impl Inflow {
                 Poll::Ready(Some(Err(_))) => self.fail(BodyError::Disconnected),
                 Poll::Ready(None) => match self.stream.poll_trailers(cx) {
                     Poll::Pending => return self.is_awaited = true,
-                    Poll::Ready(Ok(trailers)) => {
-                        self.is_over = true;
-                        self.sender.finish(Ok(trailers));
-                    }
+                    Poll::Ready(Ok(trailers)) => self.end(trailers),
                     Poll::Ready(Err(_)) => self.fail(BodyError::Disconnected),
                 },
             }
         }
+    }
+
+    /// All of it has come.
+    fn end(&mut self, trailers: Option<HeaderMap>) {
+        let mut names = trailers.iter().flat_map(HeaderMap::keys);
+        if names.any(is_forbidden_trailer) {
+            return self.fail(BodyError::Malformed(FORBIDDEN_TRAILER));
+        }
+        self.is_over = true;
+        self.sender.finish(Ok(trailers));
     }
 
     fn take(&mut self, data: Bytes) {

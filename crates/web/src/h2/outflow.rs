@@ -134,13 +134,11 @@ where
         }
         let room = self.stream.capacity().min(self.data.len());
         let piece = self.data.split_to(room);
-        let is_last = self.data.is_empty()
-            && match (&self.body, self.declared) {
-                (_, Some(declared)) => declared == self.sent + room as u64,
-                (None, None) => true,
-                (Some(body), None) => body.is_end_stream(),
-            };
         self.sent += room as u64;
+        // Trailers may follow, however long the content was said to be.
+        let is_last = self.data.is_empty()
+            && self.declared.is_none_or(|declared| declared == self.sent)
+            && self.body.as_ref().is_none_or(|body| body.is_end_stream());
         let sent = self.stream.send_data(piece, is_last);
         Poll::Ready(sent.map(|()| is_last).map_err(|_| Broken::Gone))
     }

@@ -3,6 +3,7 @@
 //! What makes a message malformed whatever it asks for, the `h2` crate has refused already: names
 //! with capitals, pseudo-fields in the wrong place, connection-specific fields. What is left is what
 //! an HTTP/1.1 request would be refused for as well, so that handlers need not know the difference.
+//! (But for a fragment: where `:path` has one, it is gone before anything is seen here.)
 
 use http::header::{COOKIE, HOST};
 use http::request::Parts;
@@ -29,10 +30,17 @@ pub(super) fn accept(parts: &mut Parts) -> Result<(), Flaw> {
     let is_connect = parts.method == Method::CONNECT;
     let is_extended = parts.extensions.get::<h2::ext::Protocol>().is_some();
     if !is_connect || is_extended {
-        let path = parts.uri.path();
+        // (`Uri::path` says "/" where there is none.)
+        let path = parts.uri.path_and_query();
+        let path = path.map_or("", http::uri::PathAndQuery::as_str);
         let is_server = path == "*" && parts.method == Method::OPTIONS;
         if !path.starts_with('/') && !is_server {
             return Err(Flaw::Malformed("the path does not begin with a slash"));
+        }
+        if !path.is_ascii() {
+            return Err(Flaw::Malformed(
+                "the path holds a byte that is not US-ASCII",
+            ));
         }
     }
     accept_host(parts, is_connect && !is_extended)?;
@@ -52,12 +60,12 @@ fn accept_host(parts: &mut Parts, is_tunnel: bool) -> Result<(), Flaw> {
         return Err(bad("there is more than one host field"));
     }
     let authority = parts.uri.authority().map(http::uri::Authority::as_str);
+    let is_valid = authority.is_some_and(|authority| match is_tunnel {
+        true => is_host_with_port(authority.as_bytes()),
+        false => is_host(authority.as_bytes()),
+    });
     match (authority, host) {
         (Some(authority), None) => {
-            let is_valid = match is_tunnel {
-                true => is_host_with_port(authority.as_bytes()),
-                false => is_host(authority.as_bytes()),
-            };
             let value = HeaderValue::from_str(authority).ok().filter(|_| is_valid);
             let value = value.ok_or_else(|| bad("the authority is no host"))?;
             parts.headers.insert(HOST, value);
@@ -67,7 +75,7 @@ fn accept_host(parts: &mut Parts, is_tunnel: bool) -> Result<(), Flaw> {
             if !authority.as_bytes().eq_ignore_ascii_case(host.as_bytes()) {
                 return Err(Flaw::Malformed("the authority and the host field differ"));
             }
-            match is_host(host.as_bytes()) {
+            match is_valid {
                 true => Ok(()),
                 false => Err(bad("the authority is no host")),
             }

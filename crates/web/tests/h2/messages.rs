@@ -5,7 +5,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use ropewalk_core::Factory;
-use ropewalk_web::{Body, Site, handler_fn, send_interim};
+use ropewalk_web::{Body, BodyError, Site, handler_fn, send_interim};
 
 use super::rig::*;
 
@@ -105,7 +105,7 @@ fn pseudo_fields_are_those_of_requests_once_each_and_first() {
     for name in [":method", ":scheme", ":path"] {
         is_malformed(&without(name)); // 8.3.1
     }
-    for path in ["", "tea", "*"] {
+    for path in ["", "tea", "*", "?x", "/t\u{e9}"] {
         is_malformed(&[
             (":method", "GET"),
             (":scheme", "http"),
@@ -131,6 +131,23 @@ fn pseudo_fields_are_no_trailers() {
         client.send(headers(1, 0, request("POST", "/echo", &[])));
         client.send(headers(1, END_STREAM, name));
         is_refused(&client);
+    }
+}
+
+#[test]
+fn fields_that_frame_route_or_describe_are_no_trailers() {
+    for name in ["content-length", "host", "authorization", "set-cookie"] {
+        let client = Client::new(site_async(|request: Request<Body>| async move {
+            let error = request.into_body().collect().await.unwrap_err();
+            assert!(matches!(
+                error.downcast_ref::<BodyError>(),
+                Some(BodyError::Malformed(_))
+            ));
+            Err(error)
+        }));
+        client.send(headers(1, 0, request("POST", "/", &[])));
+        client.send(headers(1, END_STREAM, block(&[(name, "1")])));
+        assert_eq!(client.of_stream(1)[0].status(), 400, "{name}");
     }
 }
 
@@ -324,6 +341,51 @@ fn an_answer_of_frames_is_sent_as_it_comes_with_its_trailers() {
     assert_eq!(content(&rest), "two");
     assert_eq!(rest.last().unwrap().kind, HEADERS);
     assert_eq!(rest.last().unwrap().flags, END_HEADERS | END_STREAM);
+}
+
+#[test]
+fn an_answer_whose_length_is_known_has_its_trailers_too() {
+    for text in ["tea", ""] {
+        let frames = Frames::default();
+        let body = frames.clone();
+        let client = Client::new(answering(move |_| {
+            let mut response = Response::new(Body::new(body.clone()));
+            let length = text.len().into();
+            response.headers_mut().insert("content-length", length);
+            response
+        }));
+        client.send(get(1, "/"));
+        if !text.is_empty() {
+            frames.data(text);
+        }
+        let mut trailers = HeaderMap::new();
+        trailers.insert("x-sum", "6".parse().unwrap());
+        frames.push(http_body::Frame::trailers(trailers));
+        client.reactor.run();
+        let answer = client.of_stream(1);
+        assert_eq!(content(&answer), text);
+        let last = answer.last().unwrap();
+        assert_eq!((last.kind, last.flags), (HEADERS, END_HEADERS | END_STREAM));
+        assert!(last.payload.windows(2).count() < 20, "{answer:?}");
+    }
+}
+
+#[test]
+fn an_answer_whose_length_is_known_ends_when_its_body_does() {
+    let frames = Frames::default();
+    frames.data("tea");
+    let body = frames.clone();
+    let client = Client::new(answering(move |_| {
+        let mut response = Response::new(Body::new(body.clone()));
+        response
+            .headers_mut()
+            .insert("content-length", "3".parse().unwrap());
+        response
+    }));
+    client.send(get(1, "/"));
+    frames.end();
+    client.reactor.run();
+    assert_eq!(client.answer(1), (200, "tea".to_owned()));
 }
 
 #[test]

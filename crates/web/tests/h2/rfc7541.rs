@@ -91,8 +91,8 @@ fn the_requests_of_the_appendix_are_understood() {
         "/index.html www.example.com - custom-value",
     ];
     for blocks in [plain, huffman] {
-        let client = Client::new(std::rc::Rc::new(ropewalk_web::Site::new(
-            ropewalk_web::handler_fn(|request: http::Request<ropewalk_web::Body>| {
+        let site = ropewalk_web::Site::new(ropewalk_web::handler_fn(
+            |request: http::Request<ropewalk_web::Body>| {
                 let field = |name| {
                     let value = request.headers().get(name);
                     value.map_or("-".to_owned(), |value| value.to_str().unwrap().to_owned())
@@ -104,8 +104,11 @@ fn the_requests_of_the_appendix_are_understood() {
                     field("custom-key")
                 );
                 http::Response::new(ropewalk_web::Body::from(text))
-            }),
-        )));
+            },
+        ));
+        // The third asks for an https URL.
+        let everybody = ["0.0.0.0/0", "::/0"].map(|network| network.parse().unwrap());
+        let client = Client::new(std::rc::Rc::new(site.trusted_gateways(everybody)));
         for (at, block) in blocks.iter().enumerate() {
             let stream = 2 * at as u32 + 1;
             client.send(headers(stream, END_STREAM, block));

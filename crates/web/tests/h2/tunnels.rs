@@ -216,11 +216,11 @@ fn malformed_connects_are_refused() {
         client.send(headers(1, 0, block(fields)));
         client.assert_reset(1, PROTOCOL_ERROR);
     }
-    let client = Client::new(mirror());
-    client.send(headers(
-        1,
-        0,
-        block(&[(":method", "CONNECT"), (":authority", "no-port")]),
-    ));
-    assert_eq!(client.of_stream(1)[0].status(), 400);
+    for host in [&[][..], &[("host", "no-port")]] {
+        let mut fields = vec![(":method", "CONNECT"), (":authority", "no-port")];
+        fields.extend(host);
+        let client = Client::new(mirror());
+        client.send(headers(1, 0, block(&fields)));
+        assert_eq!(client.of_stream(1)[0].status(), 400, "{fields:?}");
+    }
 }
