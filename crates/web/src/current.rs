@@ -17,7 +17,8 @@ use ropewalk_core::Connection;
 /// `false`, and nothing is sent, where no request is being answered (this was not called from within
 /// a handler, or it answers no request of a [`Site`](crate::Site)), where the client speaks HTTP/1.0,
 /// which knows none (RFC 9110, section 15.2), or where `status` is no 1xx, or 101, which is an answer.
-/// Once the answer has begun nothing is sent either.
+/// Once the answer has begun nothing is sent either; so it is with HTTP/1.1 where a handler answers
+/// at once, without having waited for anything: there the answer is all that goes out.
 ///
 /// ```
 /// use http::{HeaderMap, StatusCode};
@@ -78,6 +79,8 @@ pub(crate) struct Current {
 /// What sends interim responses.
 #[derive(Clone)]
 pub(crate) enum Interim {
+    /// The client speaks HTTP/1.0, which knows none.
+    Unknown,
     /// The request is the connection's, with this number. (It costs nothing to make.)
     OfConnection(fn(&Connection, u64, StatusCode, HeaderMap) -> bool, u64),
     /// The request is one of many.
@@ -95,6 +98,7 @@ impl Current {
 
     fn send(&self, status: StatusCode, fields: HeaderMap) -> bool {
         match &self.interim {
+            Interim::Unknown => false,
             Interim::OfConnection(send, number) => send(&self.connection, *number, status, fields),
             Interim::OfStream(send) => send(status, fields),
         }

@@ -20,6 +20,8 @@ pub(super) struct Exchange {
     /// It is a CONNECT that names nobody to connect to.
     pub(super) connects_nowhere: bool,
     pub(super) keep_alive: bool,
+    /// The client has said that it sends no other.
+    pub(super) is_the_last: bool,
     /// What the answer said, for the log.
     pub(super) status: StatusCode,
     /// Bytes of content that were queued.
@@ -83,6 +85,7 @@ impl Exchange {
             connects_nowhere: head.parts.method == Method::CONNECT
                 && head.parts.uri.authority().is_none(),
             keep_alive: head.keep_alive,
+            is_the_last: !head.keep_alive,
             status: StatusCode::OK,
             sent: 0,
             log,
@@ -218,7 +221,7 @@ impl Exchange {
 
     /// Whether an interim response may go out now. The last `100 Continue` is the one.
     pub(super) fn may_send_interim(&mut self, status: StatusCode) -> bool {
-        let may = !self.is_begun() && self.version == Version::HTTP_11;
+        let may = !self.is_begun();
         self.expect_continue &= !(may && status == StatusCode::CONTINUE);
         may
     }

@@ -44,8 +44,8 @@ impl Gate {
         }
     }
 
-    /// Waits, if much is unsent, until little is. `false` if the connection has ended.
-    async fn pass(&self, connection: &Connection) -> bool {
+    /// Waits, and calls `waits`, if much is unsent, until little is. `false` if the connection has ended.
+    async fn pass(&self, connection: &Connection, waits: impl Fn(&Context<'_>)) -> bool {
         let goes_on = connection.act(|transport| {
             if transport.unsent() > STREAM_AHEAD {
                 self.closed.set(true);
@@ -55,6 +55,7 @@ impl Gate {
         poll_fn(|cx| {
             if self.closed.get() {
                 self.waker.set(Some(cx.waker().clone()));
+                waits(cx);
                 return Poll::Pending;
             }
             Poll::Ready(())
@@ -64,7 +65,8 @@ impl Gate {
     }
 }
 
-/// Writes `body` as it comes. `waits` is called whenever it has nothing. Returns the number of
+/// Writes `body` as it comes. `waits` is called whenever it has nothing, or
+/// the peer does not read. Returns the number of
 /// bytes, and whether that is the whole answer.
 pub(super) async fn write_stream<B>(
     connection: &Connection,
@@ -117,7 +119,7 @@ where
         while !data.is_empty() {
             let piece = data.split_to(data.len().min(PIECE));
             write_piece(connection, piece, framing);
-            if !gate.pass(connection).await {
+            if !gate.pass(connection, &waits).await {
                 return (sent, false);
             }
         }

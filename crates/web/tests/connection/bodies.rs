@@ -341,3 +341,39 @@ fn a_body_may_be_read_after_the_answer() {
     client.send(get("/after"));
     assert!(client.received().ends_with("accepted"));
 }
+
+/// An answer without end, of which there is always more.
+struct Endless;
+
+impl http_body::Body for Endless {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let data = Bytes::from_static(&[b'x'; 1024]);
+        std::task::Poll::Ready(Some(Ok(Frame::data(data))))
+    }
+}
+
+#[test]
+fn a_body_is_read_by_others_while_the_peer_does_not_read_the_answer() {
+    let reactor = MemoryReactor::new();
+    let read = Rc::new(std::cell::Cell::new(0));
+    let (spawner, count) = (reactor.clone(), Rc::clone(&read));
+    let site = Rc::new(Site::new(handler_fn(move |request: Request<Body>| {
+        let count = Rc::clone(&count);
+        spawner.spawn(Box::pin(async move {
+            let body = request.into_body().collect().await.unwrap();
+            count.set(body.len());
+        }));
+        Response::new(Endless)
+    })));
+    let client = Client::on(reactor, site);
+    client.connection.pause_producing();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 300000\r\n\r\n");
+    client.send(vec![b'x'; 300_000]);
+    assert_eq!(read.get(), 300_000);
+}

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use ropewalk_core::{ConnectionDone, Factory};
+use ropewalk_web::h1::Limits;
 use ropewalk_web::{Body, Site, handler_fn};
 
 use super::rig::*;
@@ -191,6 +192,77 @@ fn who_goes_on_sending_after_the_last_request_is_heard_out() {
         assert_eq!(client.reactor.connections(), 1);
         assert!(client.lost().is_none());
     }
+}
+
+/// A request that is under way when the server has said its last word must not meet a closed socket:
+/// the reset may take that word away (RFC 9112, section 9.6).
+#[test]
+fn when_the_server_ends_the_connection_it_hears_the_peer_out() {
+    let drained: fn(&Client) = |client| {
+        client.reactor.drain();
+        client.reactor.run();
+    };
+    let mut two = Limits::default();
+    two.requests_per_connection = 1;
+    for (limits, asks, before) in [
+        (Limits::default(), false, drained),
+        (two, false, |_| ()),
+        (Limits::default(), true, |_| ()),
+    ] {
+        let signal = Signal::default();
+        let awaited = signal.clone();
+        let handler = AsyncHandler::new(move |_| {
+            let awaited = awaited.clone();
+            async move {
+                awaited.wait().await;
+                let mut response = Response::new(Body::from("done"));
+                if asks {
+                    let close = "close".parse().unwrap();
+                    response.headers_mut().insert("connection", close);
+                }
+                Ok(response)
+            }
+        });
+        let client = Client::new(Rc::new(Site::with_limits(handler, limits)));
+        client.send(get("/"));
+        before(&client);
+        signal.give();
+        client.reactor.run();
+        assert!(client.received().ends_with("done"));
+        assert!(client.is_closed());
+        assert_eq!(client.reactor.connections(), 2, "it is heard out");
+        client.send(get("/"));
+        assert!(client.lost().is_none());
+        client.advance(Duration::from_secs(2));
+        assert_eq!(client.reactor.connections(), 1);
+        assert!(client.lost().is_none(), "it was not reset");
+        assert_eq!(client.received(), "");
+    }
+}
+
+#[test]
+fn a_client_that_ends_the_connection_is_not_waited_for() {
+    for request in [
+        "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+        "GET / HTTP/1.0\r\n\r\n",
+    ] {
+        let client = Client::new(mirror());
+        client.send(request);
+        assert_eq!(statuses(&client.received()), ["200"]);
+        assert_eq!(client.reactor.connections(), 1);
+    }
+}
+
+#[test]
+fn who_goes_when_the_server_ends_the_connection_is_not_waited_for() {
+    let mut limits = Limits::default();
+    limits.requests_per_connection = 1;
+    let client = Client::new(mirror_with(limits));
+    client.send(get("/"));
+    assert!(client.is_closed());
+    client.connection.lose_connection();
+    client.reactor.run();
+    assert_eq!(client.reactor.connections(), 0);
 }
 
 /// What each line of the access log says: the status, and the bytes of content.

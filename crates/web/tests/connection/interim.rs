@@ -49,7 +49,7 @@ fn who_speaks_http_1_0_gets_no_interim_response() {
     let client = Client::new(site_async(move |_| {
         let awaited = awaited.clone();
         async move {
-            send_interim(StatusCode::EARLY_HINTS, hint("</a.css>"));
+            assert!(!send_interim(StatusCode::EARLY_HINTS, hint("</a.css>")));
             awaited.wait().await;
             Ok(Response::new(Body::from("answer")))
         }

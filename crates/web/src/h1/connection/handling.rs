@@ -62,7 +62,7 @@ where
             return self.refuse(transport, error);
         }
         let body = Body::received(info, received);
-        let scope = self.current(transport).enter();
+        let scope = self.current(transport, exchange.version).enter();
         let called = call(&self.site.service, Request::from_parts(head.parts, body));
         drop(scope);
         match called {
@@ -87,10 +87,13 @@ where
     }
 
     /// The request that was begun last, for the code that answers it.
-    fn current(&self, transport: &Transport) -> Current {
+    fn current(&self, transport: &Transport, version: Version) -> Current {
         Current {
             connection: transport.connection(),
-            interim: Interim::OfConnection(Self::send_interim, self.requests),
+            interim: match version {
+                Version::HTTP_10 => Interim::Unknown,
+                _ => Interim::OfConnection(Self::send_interim, self.requests),
+            },
         }
     }
 
@@ -129,7 +132,7 @@ where
     ) -> Task {
         let connection = transport.connection();
         let body = exchange.watch_body();
-        let current = self.current(transport);
+        let current = self.current(transport, exchange.version);
         let unanswered = AbortUnlessDone::new(connection.clone());
         transport.reactor().spawn(Box::pin(async move {
             let result = poll_fn(|cx| {

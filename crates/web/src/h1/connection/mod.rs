@@ -241,7 +241,7 @@ where
         exchange.end_task();
         exchange.log_answered();
         if !exchange.keep_alive {
-            self.close(transport, heard_all);
+            self.close(transport, heard_all && exchange.is_the_last);
         }
     }
 
@@ -255,9 +255,10 @@ where
         transport.exchange_protocol(protocol, unread);
     }
 
-    /// Nothing more will be answered. If the peer may still be sending, it is heard out.
-    fn close(&mut self, transport: &mut Transport, heard_all: bool) {
-        if heard_all {
+    /// Nothing more will be answered. If the peer may still be sending, as it may who did not ask for the
+    /// end, it is heard out.
+    fn close(&mut self, transport: &mut Transport, is_silent: bool) {
+        if is_silent {
             return transport.lose_connection();
         }
         self.state = State::Lingering;
