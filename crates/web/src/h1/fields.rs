@@ -55,7 +55,7 @@ pub(super) fn is_token(text: &[u8]) -> bool {
 }
 
 /// Whether a token may hold this byte.
-pub(super) fn is_token_byte(byte: u8) -> bool {
+pub(crate) fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 

@@ -64,7 +64,7 @@ pub use chunked::{ChunkedDecoder, Event};
 pub(crate) use chunked::{FORBIDDEN_TRAILER, is_forbidden_trailer};
 pub(crate) use connection::Connection;
 pub use error::RequestError;
-pub(crate) use fields::list_elements;
+pub(crate) use fields::{is_token_byte, list_elements};
 pub use head_scan::HeadScan;
 pub use head_storage::HeadStorage;
 pub(crate) use host::{is_host, is_host_with_port};

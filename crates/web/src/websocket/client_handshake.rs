@@ -8,12 +8,13 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{StatusCode, Uri};
 
 use super::deflate_offer::Agreed;
-use super::extension::{extensions, is_token_byte};
+use super::extension::extensions;
 use super::key::accept;
 use super::{Deflate, Options};
-use crate::h1::list_elements;
+use crate::h1::{is_token_byte, list_elements};
 
-/// The head of an answer is no longer than this, and has no more fields.
+/// The head of an answer, with the interim ones before it, is no longer than this, and has no more
+/// fields.
 const LONGEST_HEAD: usize = 16 * 1024;
 const MOST_FIELDS: usize = 100;
 
@@ -24,6 +25,16 @@ pub(crate) struct Handshake {
     subprotocols: Vec<String>,
     deflate: Option<Deflate>,
     answer: Vec<u8>,
+    /// Bytes of interim answers, which are forgotten.
+    forgotten: usize,
+}
+
+/// The head of an answer.
+struct Head {
+    status: StatusCode,
+    is_http_11: bool,
+    fields: HeaderMap,
+    length: usize,
 }
 
 /// What both sides have agreed on.
@@ -98,6 +109,7 @@ impl Handshake {
             subprotocols: options.subprotocols.clone(),
             deflate: options.deflate.clone(),
             answer: Vec::new(),
+            forgotten: 0,
         })
     }
 
@@ -108,11 +120,40 @@ impl Handshake {
     /// More of the answer has come. `None` while it is not complete.
     pub(crate) fn received(&mut self, data: &[u8]) -> Result<Option<Answer>, HandshakeError> {
         self.answer.extend_from_slice(data);
+        let head = loop {
+            let Some(head) = self.head()? else {
+                return Ok(None);
+            };
+            let switches = head.status == StatusCode::SWITCHING_PROTOCOLS;
+            if switches || !head.status.is_informational() {
+                break head;
+            }
+            // More than one may come before the final one (RFC 9110, section 15.2).
+            self.answer.drain(..head.length);
+            self.forgotten += head.length;
+        };
+        if head.status != StatusCode::SWITCHING_PROTOCOLS || !head.is_http_11 {
+            let location = head.fields.get(header::LOCATION);
+            let location = location.and_then(|location| location.to_str().ok());
+            let location = location.map(str::to_owned);
+            return Err(HandshakeError::Status(head.status, location));
+        }
+        let (subprotocol, agreed) = self.check(&head.fields)?;
+        Ok(Some(Answer {
+            subprotocol,
+            agreed,
+            rest: self.answer.split_off(head.length),
+        }))
+    }
+
+    /// The head with which what has come begins. `None` while it is not complete.
+    fn head(&self) -> Result<Option<Head>, HandshakeError> {
+        let longest = LONGEST_HEAD.saturating_sub(self.forgotten);
         let mut fields = [httparse::EMPTY_HEADER; MOST_FIELDS];
         let mut head = httparse::Response::new(&mut fields);
         let length = match head.parse(&self.answer) {
-            Ok(httparse::Status::Complete(length)) if length <= LONGEST_HEAD => length,
-            Ok(httparse::Status::Partial) if self.answer.len() <= LONGEST_HEAD => return Ok(None),
+            Ok(httparse::Status::Complete(length)) if length <= longest => length,
+            Ok(httparse::Status::Partial) if self.answer.len() <= longest => return Ok(None),
             _ => return Err(HandshakeError::Malformed),
         };
         let status = head.code.and_then(|code| StatusCode::from_u16(code).ok());
@@ -126,16 +167,11 @@ impl Handshake {
                 _ => return Err(HandshakeError::Malformed),
             };
         }
-        if status != StatusCode::SWITCHING_PROTOCOLS || head.version != Some(1) {
-            let location = headers.get(header::LOCATION);
-            let location = location.and_then(|location| location.to_str().ok());
-            return Err(HandshakeError::Status(status, location.map(str::to_owned)));
-        }
-        let (subprotocol, agreed) = self.check(&headers)?;
-        Ok(Some(Answer {
-            subprotocol,
-            agreed,
-            rest: self.answer.split_off(length),
+        Ok(Some(Head {
+            status,
+            is_http_11: head.version == Some(1),
+            fields: headers,
+            length,
         }))
     }
 

@@ -67,7 +67,9 @@ impl Inflater {
             if message.len() == message.capacity() {
                 let wanted = message.len().max(ROOM);
                 // One more than is allowed, so that too much is seen.
-                message.reserve_exact(wanted.min((limit + 1).saturating_sub(message.len()).max(1)));
+                message.reserve_exact(
+                    wanted.min(limit.saturating_add(1).saturating_sub(message.len()).max(1)),
+                );
             }
             let (taken, given) = (stream.total_in(), message.len());
             let status = stream
@@ -257,6 +259,18 @@ mod tests {
             inflate(&mut Inflater::new(15, true), &fits).map(|m| m.len()),
             Ok(LIMIT)
         );
+    }
+
+    #[test]
+    fn a_limit_may_be_as_large_as_there_is() {
+        let payload = deflate_once(b"Hello", 15, 9).unwrap();
+        let mut message = Vec::new();
+        let mut inflater = Inflater::new(15, true);
+        inflater
+            .inflate(&payload, &mut message, usize::MAX)
+            .unwrap();
+        inflater.finish(&mut message, usize::MAX).unwrap();
+        assert_eq!(message, b"Hello");
     }
 
     #[test]

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use http::{HeaderMap, header};
 
+use crate::h1::is_token_byte;
+
 /// An offer or an answer: `permessage-deflate; client_max_window_bits=12`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Extension<'a> {
@@ -121,11 +123,6 @@ impl<'a> Rest<'a> {
         }
         Err(MalformedExtensions)
     }
-}
-
-/// RFC 9110, section 5.6.2.
-pub(crate) fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 #[cfg(test)]

@@ -78,6 +78,8 @@ pub struct Session<P> {
     error: Option<WebSocketError>,
     /// It was asked whether it is there.
     pinged: bool,
+    /// When an answer of the peer was due last, what asks for it was still to be sent.
+    was_sending: bool,
     /// The protocol was told to send no more.
     write_paused: bool,
     /// Who waits for it to be open.
@@ -140,6 +142,7 @@ impl<P: WebSocketProtocol> Session<P> {
             peer_close: None,
             error: None,
             pinged: false,
+            was_sending: false,
             write_paused: false,
             opened: None,
         }
@@ -311,13 +314,23 @@ impl<P: WebSocketProtocol> Protocol for Session<P> {
 
     fn timeout_connection(&mut self, transport: &mut Transport) {
         if self.sender.is_close_sent() || self.pinged {
-            return transport.abort_with(TimedOut.into());
+            let unsent = self.sender.unsent().is_some_and(|unsent| unsent > 0);
+            if !std::mem::replace(&mut self.was_sending, unsent) && !unsent {
+                return transport.abort_with(TimedOut.into());
+            }
+            // It cannot answer what it has not got; and then it has its time. (If it takes nothing, the
+            // write stalls.)
+            return transport.set_timeout(Some(match self.sender.is_close_sent() {
+                true => self.patience,
+                false => self.timeout,
+            }));
         }
         if self.sender.is_reading_paused() {
             // It may have said something; and whether it reads is seen to elsewhere.
             return transport.set_timeout(self.interval);
         }
         self.pinged = true;
+        self.was_sending = false;
         self.sender.rest();
         self.sender.ping(b"");
         transport.set_timeout(Some(self.timeout));

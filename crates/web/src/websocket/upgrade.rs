@@ -9,10 +9,11 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 
 use super::deflate_offer::Agreed;
-use super::extension::{extensions, is_token_byte};
+use super::extension::extensions;
 use super::key::{accept, is_key};
 use super::stream::StreamProtocol;
 use super::{Options, Role, Session, WebSocketProtocol, WebSocketStream};
+use crate::h1::is_token_byte;
 use crate::{Body, Upgrade};
 
 const NAME: &str = "websocket";

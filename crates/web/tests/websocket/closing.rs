@@ -161,3 +161,40 @@ fn what_came_before_the_end_is_told_when_reading_goes_on() {
     rig.reactor.run();
     assert_eq!(rig.log(), "open, text one, text two, lost 1005 clean");
 }
+
+#[test]
+fn a_peer_that_still_reads_what_was_said_before_the_close_is_not_cut_off() {
+    let rig = rig(Role::Server);
+    rig.read_pieces(64 * 1024);
+    let socket = rig.end.socket();
+    assert!(socket.send(vec![1; 4 * 1024 * 1024]));
+    assert!(socket.lose_connection(CloseCode::NORMAL, ""));
+    rig.reactor.run();
+    for _ in 0..64 {
+        rig.reactor.advance(Duration::from_secs(1));
+        assert!(!rig.is_over());
+        rig.read_on();
+    }
+    rig.read_on();
+    let frames = rig.frames();
+    assert_eq!(frames[0].1.len(), 4 * 1024 * 1024);
+    assert_eq!(frames[1], (0x88, b"\x03\xe8".to_vec()));
+    // From here on it has its time to answer.
+    rig.reactor.advance(Duration::from_secs(9));
+    assert!(!rig.is_over());
+    rig.reactor.advance(Duration::from_secs(10));
+    assert!(rig.is_over());
+}
+
+#[test]
+fn a_peer_that_reads_nothing_of_what_was_said_before_the_close_is_cut_off() {
+    let rig = rig(Role::Server);
+    rig.peer.pause_producing();
+    rig.reactor.set_window(64 * 1024);
+    let socket = rig.end.socket();
+    assert!(socket.send(vec![1; 4 * 1024 * 1024]));
+    assert!(socket.lose_connection(CloseCode::NORMAL, ""));
+    rig.reactor.run();
+    rig.reactor.advance(Duration::from_secs(30));
+    assert!(rig.is_over());
+}

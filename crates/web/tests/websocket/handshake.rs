@@ -293,6 +293,32 @@ fn result_of(
 const GOOD: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
     Connection: Upgrade\r\nSec-WebSocket-Accept: ";
 
+/// RFC 9110, section 15.2: "A client MUST be able to parse one or more 1xx responses received prior to
+/// a final response, even if the client does not expect one."
+#[test]
+fn a_client_takes_interim_answers_before_the_one_that_counts() {
+    let hint = "HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\n\r\n";
+    let after = |before: String| -> &'static str {
+        format!("{before}{GOOD}{}\r\n\r\n", accept_of_fixed()).leak()
+    };
+    for times in [1, 2, 100] {
+        let answer = after(hint.repeat(times));
+        assert!(client_of(answer, Options::default()).is_ok(), "{times}");
+    }
+    let continued = after("HTTP/1.1 100 Continue\r\n\r\n".to_owned());
+    assert!(client_of(continued, Options::default()).is_ok());
+    // All of them together are no longer than an answer may be.
+    let without_end = after(hint.repeat(400));
+    let failure = client_of(without_end, Options::default()).unwrap_err();
+    let error = failure.check::<HandshakeError>();
+    assert_eq!(error, Some(&HandshakeError::Malformed));
+    let refused = format!("{hint}HTTP/1.1 403 Forbidden\r\n\r\n").leak();
+    let failure = client_of(refused, Options::default()).unwrap_err();
+    let error = failure.check::<HandshakeError>();
+    let forbidden = HandshakeError::Status(StatusCode::FORBIDDEN, None);
+    assert_eq!(error, Some(&forbidden));
+}
+
 #[test]
 fn a_client_takes_no_answer_but_one_to_what_it_asked() {
     let lines = |answer: String| -> &'static str { answer.leak() };

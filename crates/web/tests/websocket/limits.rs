@@ -164,6 +164,25 @@ fn a_silent_peer_is_pinged_and_cut_off_when_it_stays_silent() {
 }
 
 #[test]
+fn a_peer_that_still_reads_what_was_said_before_the_ping_is_not_cut_off() {
+    let mut options = Options::default();
+    options.keep_alive.timeout = Duration::from_secs(5);
+    let rig = Rig::new(Role::Client, &options);
+    rig.read_pieces(64 * KIB);
+    assert!(rig.end.socket().send(vec![1; 4 * KIB * KIB]));
+    rig.reactor.run();
+    for _ in 0..64 {
+        rig.reactor.advance(Duration::from_secs(1));
+        assert!(!rig.is_over());
+        rig.read_on();
+    }
+    rig.read_on();
+    rig.frame(0x8a, b"");
+    rig.reactor.advance(Duration::from_secs(29));
+    assert!(rig.end.socket().is_connected());
+}
+
+#[test]
 fn who_has_paused_reading_does_not_take_the_peer_for_gone() {
     let mut options = Options::default();
     options.keep_alive.timeout = Duration::from_secs(5);

@@ -107,6 +107,8 @@ impl WebSocketProtocol for Recorder {
 #[derive(Default)]
 pub(crate) struct Seen {
     pub(crate) bytes: Vec<u8>,
+    /// It reads no more after each piece.
+    pub(crate) halts: bool,
     pub(crate) read_closed: bool,
     pub(crate) lost: Option<Failure>,
 }
@@ -114,8 +116,12 @@ pub(crate) struct Seen {
 struct RawPeer(Rc<RefCell<Seen>>);
 
 impl Protocol for RawPeer {
-    fn data_received(&mut self, _: &mut Transport, data: &[u8]) {
-        self.0.borrow_mut().bytes.extend_from_slice(data);
+    fn data_received(&mut self, transport: &mut Transport, data: &[u8]) {
+        let mut seen = self.0.borrow_mut();
+        seen.bytes.extend_from_slice(data);
+        if seen.halts {
+            transport.pause_producing();
+        }
     }
 
     fn read_closed(&mut self, _: &mut Transport) {
@@ -193,6 +199,19 @@ impl Rig {
     /// Has the peer send a frame, masked if it is a client.
     pub(crate) fn frame(&self, first: u8, payload: impl AsRef<[u8]>) -> &Self {
         self.say(frame(self.role == Role::Server, first, payload.as_ref()))
+    }
+
+    /// Has the peer read no more than a piece of so many bytes now, and one at each
+    /// [`read_on`](Self::read_on).
+    pub(crate) fn read_pieces(&self, bytes: usize) {
+        self.seen.borrow_mut().halts = true;
+        self.reactor.set_window(bytes);
+        self.reactor.set_split(bytes);
+    }
+
+    pub(crate) fn read_on(&self) {
+        self.peer.resume_producing();
+        self.reactor.run();
     }
 
     /// The frames that the peer has got since the last time, unmasked: first bytes and payloads.
