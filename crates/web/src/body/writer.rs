@@ -92,7 +92,8 @@ impl BodyWriter {
         Ok(())
     }
 
-    /// Ends the body, with trailers.
+    /// Ends the body, with trailers. (HTTP/1.1 has a place for them where the length of the body was not
+    /// said beforehand, and HTTP/1.0 has none.)
     pub fn finish(mut self, trailers: HeaderMap) {
         self.end(Ok(Some(trailers).filter(|trailers| !trailers.is_empty())));
     }

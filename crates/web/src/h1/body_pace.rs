@@ -45,8 +45,10 @@ mod tests {
 
     #[test]
     fn a_body_may_have_all_the_time_there_is() {
-        let mut limits = Limits::default();
-        limits.body_timeout = Duration::MAX;
+        let mut limits = Limits {
+            body_timeout: Duration::MAX,
+            ..Limits::default()
+        };
         let (mut pace, now) = (BodyPace::default(), Instant::now());
         pace.received(10_000);
         assert_eq!(pace.wait(now, &limits), limits.idle_timeout);

@@ -41,7 +41,8 @@ pub struct Limits {
     /// Time without a request, or without a piece of its body, after which a connection is closed.
     /// Default: 60 s.
     pub idle_timeout: Duration,
-    /// Time in which a peer that is owed bytes must take some. After it the connection is aborted.
+    /// Time in which a peer that is owed bytes must take some. After it the connection is aborted. With
+    /// HTTP/2 a stream that has had no room for so long is reset, unless others had what room there was.
     /// Default: 30 s.
     pub write_stall: Duration,
     /// Requests that one connection may carry; the last answer says `connection: close`. Default:

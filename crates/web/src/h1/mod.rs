@@ -37,6 +37,10 @@
 //! - An `https` target on a connection that is not secured is 421 (RFC 9110, section 7.4).
 //! - HTTP/1.2 to HTTP/1.9 are read as HTTP/1.1, and any answer names HTTP/1.1 (RFC 9110, sections 2.5
 //!   and 6.2), also one to HTTP/1.0, which is told in words whether its connection lasts.
+//! - Trailers of an answer need chunks: where its length is said they are left out (section 7.1.2). With
+//!   HTTP/2 they are sent.
+//! - A server that ends a connection for its own reasons hears the client out for up to 2 s, since a
+//!   request may be under way (section 9.6); one that the client asked to end is closed with the answer.
 //! - An expectation other than `100-continue` is 417. `100 Continue` is sent when the handler asks
 //!   for the body, so that it may refuse before.
 

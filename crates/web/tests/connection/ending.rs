@@ -265,6 +265,27 @@ fn who_goes_when_the_server_ends_the_connection_is_not_waited_for() {
     assert_eq!(client.reactor.connections(), 0);
 }
 
+#[test]
+fn a_peer_that_has_sent_its_last_is_not_waited_for_when_the_server_ends_the_connection() {
+    let long = bytes::Bytes::from(vec![b'x'; 2 * 1024 * 1024]);
+    let client = Client::new(Rc::new(Site::new(handler_fn(move |_: Request<Body>| {
+        let mut response = Response::new(Body::from(long.clone()));
+        let close = "close".parse().unwrap();
+        response.headers_mut().insert("connection", close);
+        response
+    }))));
+    client.connection.pause_producing();
+    client.connection.act(|transport| {
+        transport.write(get("/").as_bytes());
+        transport.lose_write_connection();
+    });
+    client.reactor.run();
+    client.connection.resume_producing();
+    client.reactor.run();
+    assert!(client.received().len() > 2 * 1024 * 1024);
+    assert_eq!(client.reactor.connections(), 0);
+}
+
 /// What each line of the access log says: the status, and the bytes of content.
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<(u64, u64)>>>);
