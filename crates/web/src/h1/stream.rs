@@ -65,9 +65,8 @@ impl Gate {
     }
 }
 
-/// Writes `body` as it comes. `waits` is called whenever it has nothing, or
-/// the peer does not read. Returns the number of
-/// bytes, and whether that is the whole answer.
+/// Writes `body` as it comes. `waits` is called whenever it has nothing, or the peer does not read.
+/// Returns the number of bytes, and whether that is the whole answer.
 pub(super) async fn write_stream<B>(
     connection: &Connection,
     body: B,
