@@ -8,7 +8,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use h2::server::{Builder, Handshake, SendResponse};
@@ -65,6 +65,7 @@ pub(crate) fn serve<S, B>(
         awaited: Awaited::Nothing,
         keep_alive,
         requests: 0,
+        idle: (Awaited::Request(0), transport.now()),
         malformed: 0,
         drained_at: None,
         told_to_go: false,
@@ -101,6 +102,8 @@ struct Server<S> {
     awaited: Awaited,
     keep_alive: KeepAlive,
     requests: u64,
+    /// The request or the end that was waited for last, and since when.
+    idle: (Awaited, Instant),
     /// Requests that were reset because they are none.
     malformed: usize,
     /// How many requests there had been when the peer was told that no more are welcome.
@@ -125,8 +128,8 @@ enum Awaited {
     Head(u64),
     /// The one after so many.
     Request(u64),
-    /// The end, as it has been told to go.
-    Leaving,
+    /// The end, as it has been told to go: after so many requests.
+    Leaving(u64),
 }
 
 impl Pings for State {
@@ -267,7 +270,7 @@ where
             Awaited::Settings => self.go_away(Reason::SETTINGS_TIMEOUT),
             Awaited::Head(_) => self.go_away(Reason::ENHANCE_YOUR_CALM),
             Awaited::Request(_) => self.drain(),
-            Awaited::Leaving => self.go_away(Reason::NO_ERROR),
+            Awaited::Leaving(_) => self.go_away(Reason::NO_ERROR),
         };
         if !goes_on {
             return Poll::Ready(());
@@ -292,19 +295,33 @@ where
             _ if !acknowledged => Awaited::Settings,
             Some(number) => Awaited::Head(number),
             None if connection.has_streams() => Awaited::Nothing,
-            None if self.drained_at.is_some() => Awaited::Leaving,
+            None if self.drained_at.is_some() => Awaited::Leaving(self.requests),
             None => Awaited::Request(self.requests),
         }
     }
 
-    fn time_for(&self, awaited: Awaited) -> Option<Duration> {
+    fn time_for(&mut self, awaited: Awaited) -> Option<Duration> {
         let limits = &self.site.limits;
+        let (header_timeout, idle_timeout) = (limits.header_timeout, limits.idle_timeout);
         match awaited {
             Awaited::Nothing => None,
-            Awaited::Preface | Awaited::Settings | Awaited::Head(_) => Some(limits.header_timeout),
-            Awaited::Request(_) => Some(limits.idle_timeout),
-            Awaited::Leaving => Some(LINGER),
+            Awaited::Preface | Awaited::Settings | Awaited::Head(_) => Some(header_timeout),
+            Awaited::Request(_) => Some(self.left_of(idle_timeout, awaited)),
+            Awaited::Leaving(_) => Some(self.left_of(LINGER, awaited)),
         }
+    }
+
+    /// What is left of the time in which a request or the end is to come. What else comes meanwhile does
+    /// not begin it anew.
+    fn left_of(&mut self, time: Duration, awaited: Awaited) -> Duration {
+        let Some(reactor) = self.watch.reactor().upgrade() else {
+            return time;
+        };
+        let now = reactor.now();
+        if self.idle.0 != awaited {
+            self.idle = (awaited, now);
+        }
+        time.saturating_sub(now.saturating_duration_since(self.idle.1))
     }
 
     /// A request has come: gives it to the service.

@@ -251,6 +251,18 @@ fn pings_keep_no_idle_connection() {
 }
 
 #[test]
+fn pings_in_pieces_keep_no_idle_connection() {
+    let client = Client::new(mirror());
+    client.send(get(1, "/"));
+    let ping = ping(b"stay up.");
+    for _ in 0..62 {
+        client.send(&ping[..4]);
+        client.advance(Duration::from_secs(1)).send(&ping[4..]);
+    }
+    assert!(client.is_closed());
+}
+
+#[test]
 fn a_request_under_way_is_not_idle() {
     let client = Client::new(counted(&Drops::default(), &Signal::default()));
     client.send(get(1, "/"));
