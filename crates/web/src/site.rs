@@ -63,8 +63,9 @@ impl<S> Site<S> {
     }
 
     /// Lets those who connect from these networks ask for `https` URLs over plain text: proxies that end
-    /// TLS before this server, and send it the whole URL, as HTTP/2 always does. From others it is answered with 421 (RFC 9110,
-    /// section 7.4). Such a request counts as [secure](crate::RequestInfo::secure). None, unless told.
+    /// TLS before this server, and send it the whole URL, as HTTP/2 always does. From others it is
+    /// answered with 421 (RFC 9110, section 7.4). Such a request counts as
+    /// [secure](crate::RequestInfo::secure). None, unless told.
     ///
     /// What such a proxy says in `Forwarded` or `X-Forwarded-Proto` is for
     /// [`TrustedProxiesLayer`](crate::middleware::TrustedProxiesLayer).

@@ -45,8 +45,9 @@ const LONGEST: usize = 1024 * 1024;
 /// When it is stale, the service within is asked whether it has changed, by its entity tag or its
 /// date. While an answer is fetched, others who want the same wait for it (up to 1,000; they stop
 /// waiting when it turns out that it cannot be kept, and of the last 1,000 such targets nobody
-/// waits again; and when it is a stream, which is kept when its client has read all of it). A request may say `no-cache`, `no-store`, `max-age`, `min-fresh`, `max-stale` and
-/// `only-if-cached` (504, when nothing is kept). Requests for ranges, and those with `If-Match` or
+/// waits again; and when it is a stream, which is kept when its client has read all of it). A request
+/// may say `no-cache`, `no-store`, `max-age`, `min-fresh`, `max-stale` and `only-if-cached` (504, when
+/// nothing is kept). Requests for ranges, and those with `If-Match` or
 /// `If-Unmodified-Since`, go past it. A request of another method that succeeds ends what is kept
 /// for its target.
 ///
